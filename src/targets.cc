@@ -1,0 +1,2 @@
+// The compiled mode of lutra/targets.h.
+#include "lutra/targets.h"
