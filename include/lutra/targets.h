@@ -19,7 +19,7 @@ struct TargetList {
 
 }}  // namespace lutra::v0
 
-namespace lutra { inline namespace LUTRA_NS {
+namespace lutra { inline namespace LUTRA_API_NS {
 
 // The targets that are built into this unit (compiled mode: into the library) and that this CPU runs, best first.
 LUTRA_INLINE TargetList Targets();
@@ -31,13 +31,12 @@ LUTRA_INLINE const char* TargetName(int64_t id);
 // An unknown or unsupported name is an error that lists the names, and changes nothing.
 LUTRA_INLINE Status ForceTarget(Context& context, std::string_view name);
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 
 #if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
 #include "lutra/dispatch.h"
 
-namespace lutra { inline namespace LUTRA_NS {
-namespace internal {
+namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 template <int64_t kTargets>
 TargetList ListTargets() {
@@ -49,7 +48,9 @@ TargetList ListTargets() {
   return list;
 }
 
-}  // namespace internal
+}}}  // namespace lutra::LUTRA_NS::internal
+
+namespace lutra { inline namespace LUTRA_API_NS {
 
 LUTRA_INLINE TargetList Targets() { return internal::ListTargets<HWY_TARGETS>(); }
 
@@ -74,5 +75,5 @@ LUTRA_INLINE Status ForceTarget(Context& context, std::string_view name) {
                names);
 }
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 #endif

@@ -32,7 +32,7 @@ class [[nodiscard]] Status {
 // std::invalid_argument where the unit has exceptions and aborts where it has none.
 using FailHandler = void (*)(const char* message);
 
-namespace internal {
+namespace detail {
 inline std::atomic<FailHandler> g_fail_handler{nullptr};
 }
 
@@ -41,7 +41,7 @@ inline std::atomic<FailHandler> g_fail_handler{nullptr};
 namespace lutra { inline namespace LUTRA_NS {
 
 // Replaces the handler of the whole process, nullptr restores the default. Thread-safe. Returns the previous one.
-inline FailHandler SetFailHandler(FailHandler handler) { return internal::g_fail_handler.exchange(handler); }
+inline FailHandler SetFailHandler(FailHandler handler) { return detail::g_fail_handler.exchange(handler); }
 
 // A failed Status with a printf-style message, cut to Status::kCapacity.
 [[gnu::format(printf, 1, 2)]] inline Status Error(const char* format, ...) {
@@ -63,7 +63,7 @@ inline FailHandler SetFailHandler(FailHandler handler) { return internal::g_fail
   va_start(args, format);
   std::vsnprintf(message, sizeof(message), format, args);
   va_end(args);
-  if (const FailHandler handler = internal::g_fail_handler.load()) handler(message);
+  if (const FailHandler handler = detail::g_fail_handler.load()) handler(message);
 #if defined(__cpp_exceptions)
   throw std::invalid_argument(message);
 #else

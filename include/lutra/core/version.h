@@ -1,9 +1,13 @@
-// The version, the two inline namespaces, and the floating-point mode that every file of lutra shares.
+// The version, the inline namespaces, and the floating-point mode that every file of lutra shares.
 //
-// lutra::v0        plain types. Their layout is the same in every translation unit, so they may cross units.
-// lutra::LUTRA_NS  all code whose instructions depend on the mode or on compiler flags: v0c in the compiled mode, else
-//                  v0h plus one digit per property below, so that the linker never merges two different bodies. The
-//                  static target alone is not enough of a name: -mavx and the x86-64 baseline are both SSE2.
+// lutra::v0            plain types. Their layout is the same in every translation unit, so they may cross units.
+// lutra::LUTRA_NS      code in headers: its instructions depend on compiler flags, so the name says which mode and
+// which
+//                      flags, and the linker never merges two different bodies. The static target alone is not enough
+//                      of a name: -mavx and the x86-64 baseline are both SSE2.
+// lutra::LUTRA_API_NS  front doors: LUTRA_NS, or in the compiled mode the library's own functions, whatever the flags
+// of
+//                      the unit that calls them.
 #pragma once
 
 #define LUTRA_VERSION_MAJOR 0
@@ -15,11 +19,6 @@
 #error "lutra: -ffast-math breaks the numerics contract (docs/numerics.md). Drop it, or define LUTRA_ALLOW_FAST_MATH"
 #endif
 
-#if defined(LUTRA_COMPILED)
-#define LUTRA_NS v0c
-#define LUTRA_INLINE
-#else
-#define LUTRA_INLINE inline
 #if defined(__SSE4_2__) || defined(__ARM_FEATURE_DOTPROD)
 #define LUTRA_ISA_0 1
 #else
@@ -62,9 +61,17 @@
 #endif
 #define LUTRA_JOIN_(p, a, b, c, d, e, f, g, h) p##a##b##c##d##e##f##g##h
 #define LUTRA_JOIN(p, a, b, c, d, e, f, g, h) LUTRA_JOIN_(p, a, b, c, d, e, f, g, h)
-#define LUTRA_NS                                                                                              \
-  LUTRA_JOIN(v0h_, LUTRA_ISA_0, LUTRA_ISA_1, LUTRA_ISA_2, LUTRA_ISA_3, LUTRA_ISA_4, LUTRA_ISA_5, LUTRA_ISA_6, \
+#define LUTRA_NS_OF(prefix)                                                                                     \
+  LUTRA_JOIN(prefix, LUTRA_ISA_0, LUTRA_ISA_1, LUTRA_ISA_2, LUTRA_ISA_3, LUTRA_ISA_4, LUTRA_ISA_5, LUTRA_ISA_6, \
              LUTRA_ISA_7)
+#if defined(LUTRA_COMPILED)
+#define LUTRA_NS LUTRA_NS_OF(v0c_)
+#define LUTRA_API_NS v0c
+#define LUTRA_INLINE
+#else
+#define LUTRA_NS LUTRA_NS_OF(v0h_)
+#define LUTRA_API_NS LUTRA_NS
+#define LUTRA_INLINE inline
 #endif
 
 // Members of v0 types vanish into their callers: a weak symbol of v0 could be another unit's, built with other flags.

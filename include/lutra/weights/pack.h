@@ -1,0 +1,377 @@
+// Definitions of lutra/weights/packed.h.
+#pragma once
+#include <cmath>
+
+#include "lutra/weights/packed.h"
+
+LUTRA_EXACT_BEGIN
+namespace lutra {
+inline namespace LUTRA_NS {
+namespace internal {
+
+inline Status SpecOf(const PackedHeader& h, PackSpec* spec) {
+  if (std::memcmp(h.magic, "lutrapk", 8) != 0) return Error("Map: these bytes are not packed weights of lutra");
+  if (h.version != PackedHeader::kVersion) {
+    return Error("Map: version is %u, this lutra reads %u: pack the weights again", h.version, PackedHeader::kVersion);
+  }
+  if (h.scale_type > uint8_t{2} || h.super_type > uint8_t{8} || h.per_tensor > 1 || h.has_offset > 1 || h.map > 1 ||
+      h.unit > 0) {
+    return Error("Map: scale_type %u, super_type %u, per_tensor %u, has_offset %u, map %u or unit %u is out of range",
+                 h.scale_type, h.super_type, h.per_tensor, h.has_offset, h.map, h.unit);
+  }
+  for (const uint8_t byte : h.transform) {
+    if (byte != 0) return Error("Map: the weights want an activation transform that this version does not know");
+  }
+  if (h.reserved != 0 || h.super_type != 0) return Error("Map: reserved bytes are not zero");
+  FormatInfo f;
+  f.id = h.format_id;
+  std::memcpy(f.name.data(), h.name, sizeof(h.name));
+  f.bits = h.bits;
+  std::memcpy(f.planes.data(), h.planes, sizeof(h.planes));
+  f.map = static_cast<lutra::Map>(h.map);
+  f.zero_x2 = h.zero_x2;
+  f.codes = h.codes;
+  *spec = {f,
+           {h.group_k, static_cast<DType>(h.scale_type), h.per_tensor != 0, h.has_offset != 0, h.super_k,
+            static_cast<DType>(h.super_type)},
+           h.n,
+           h.segment_k,
+           h.segments,
+           static_cast<Unit>(h.unit)};
+  const Status status = CheckSpec(*spec);
+  if (!status.ok()) return Error("Map: %s", status.message());
+  const bool affine_name = f.id >= 0x8000 || f.map == lutra::Map::kTable || f.id == Ternary::info.id ||
+                           f.id == 0x2000 + (f.zero_x2 << 4) + f.bits;
+  if (!affine_name || (f.id == Ternary::info.id && f != Ternary::info)) {
+    return Error("Map: format id 0x%x does not match its bits %d and zero_x2 %d", f.id, f.bits, f.zero_x2);
+  }
+  return {};
+}
+
+inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s, const PackedLayout& l) {
+  if (c.format != s.format)
+    Fail("%s: rows.format is %s, the blob holds %s", what, c.format.name.data(), s.format.name.data());
+  if (c.scales != s.scales) Fail("%s: rows.scales differ from those of the blob", what);
+  if (c.k != s.segment_k * s.segments)
+    Fail("%s: rows.k is %zu, the blob holds k = %zu", what, c.k, s.segment_k * s.segments);
+  if (c.n == 0) return;
+  if (c.codes == nullptr && c.k != 0) Fail("%s: rows.codes is null", what);
+  if (c.code_stride < c.k && c.n > 1)
+    Fail("%s: rows.code_stride is %zu, must be at least k = %zu", what, c.code_stride, c.k);
+  const size_t rows = s.scales.per_tensor ? 1 : c.n;
+  const auto check = [&](const char* name, const ConstMatrixView& v) {
+    if (!IsFloat(v.type)) Fail("%s: rows.%s.type is %s, allowed are f32, bf16, f16", what, name, NameOf(v.type));
+    if (v.rows != rows || v.cols != l.groups) {
+      Fail("%s: rows.%s is %zu x %zu, must be %zu x %zu", what, name, v.rows, v.cols, rows, l.groups);
+    }
+    CheckMatrix(name, v, false);
+  };
+  check("scale", c.scale);
+  if (s.scales.has_offset) check("offset", c.offset);
+  for (size_t row = 0; row < c.n; ++row) {
+    const uint8_t* codes = c.codes + row * c.code_stride;
+    unsigned most = 0;
+    for (size_t k = 0; k < c.k; ++k) most = codes[k] > most ? codes[k] : most;
+    if (c.k != 0 && most >= s.format.codes) {
+      Fail("%s: rows.codes of row %zu hold %u, %s allows 0 ... %d", what, row, most, s.format.name.data(),
+           s.format.codes - 1);
+    }
+  }
+}
+
+inline void StoreFloat(float v, std::byte* data, DType type, size_t i) {
+  if (type == DType::kF32) reinterpret_cast<float*>(data)[i] = v;
+  if (type == DType::kBF16) reinterpret_cast<BF16*>(data)[i] = ToBF16(v);
+  if (type == DType::kF16) reinterpret_cast<F16*>(data)[i] = ToF16(v);
+}
+
+// One panel: rows first ... of `c` (fewer than 32 at the end), into blob parts of its own.
+inline void PackPanel(const CodedMatrix& c, const PackSpec& s, const PackedLayout& l, size_t first, uint8_t* codes,
+                      std::byte* scales, std::byte* offsets) {
+  const size_t rows = c.n - first < kPanelRows ? c.n - first : kPanelRows;
+  std::memset(codes, 0, l.panel_bytes);
+  std::memset(scales, 0, l.scale_panel_bytes);
+  if (offsets != nullptr) std::memset(offsets, 0, l.scale_panel_bytes);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t segment = 0; segment < s.segments; ++segment) {
+      const uint8_t* from = c.codes + (first + row) * c.code_stride + segment * s.segment_k;
+      uint8_t* to = codes + segment * l.blocks_per_segment * 128 * s.format.bits;
+      unsigned done = 0;
+      size_t plane_at = 0;
+      for (const unsigned b : s.format.planes) {
+        if (b == 0) break;
+        const unsigned mask = (1u << b) - 1;
+        for (size_t k = 0; k < s.segment_k; ++k) {
+          const FieldAt at = FieldOf(plane_at, b, row, k % kBlockK);
+          uint8_t& byte = to[k / kBlockK * 128 * s.format.bits + at.byte];
+          byte = static_cast<uint8_t>(byte | (unsigned{from[k]} >> done & mask) << at.shift);
+        }
+        done += b;
+        plane_at += size_t{128} * b;
+      }
+    }
+    const size_t scale_row = s.scales.per_tensor ? 0 : first + row;
+    for (size_t g = 0; g < l.groups; ++g) {
+      const auto at = [&](const ConstMatrixView& v) {
+        return LoadFloat(v.data, v.type, static_cast<ptrdiff_t>(scale_row) * v.row_stride + static_cast<ptrdiff_t>(g));
+      };
+      StoreFloat(at(c.scale), scales, s.scales.type, g * kPanelRows + row);
+      if (offsets != nullptr) StoreFloat(at(c.offset), offsets, s.scales.type, g * kPanelRows + row);
+    }
+  }
+}
+
+}  // namespace internal
+
+inline Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const float* table) {
+  const Status status = internal::CheckSpec(spec);
+  if (!status.ok()) return Error("BeginPack: %s", status.message());
+  const PackedLayout l = internal::LayoutOf(spec);
+  if (blob.size() < l.bytes) return Error("BeginPack: blob has %zu bytes, the spec needs %zu", blob.size(), l.bytes);
+  if (reinterpret_cast<uintptr_t>(blob.data()) % 64 != 0) {
+    return Error("BeginPack: blob begins at an address that is not a multiple of 64");
+  }
+  if (spec.format.map == Map::kTable && table == nullptr) {
+    return Error("BeginPack: table is null, format %s needs %d values", spec.format.name.data(),
+                 spec.format.MaxPattern() + 1);
+  }
+  std::memset(blob.data(), 0, l.bytes);
+  PackedHeader h{};
+  std::memcpy(h.magic, "lutrapk", 8);
+  h.version = PackedHeader::kVersion;
+  h.format_id = spec.format.id;
+  h.bits = spec.format.bits;
+  h.map = static_cast<uint8_t>(spec.format.map);
+  std::memcpy(h.planes, spec.format.planes.data(), sizeof(h.planes));
+  h.unit = static_cast<uint8_t>(spec.unit);
+  h.zero_x2 = spec.format.zero_x2;
+  h.codes = spec.format.codes;
+  std::memcpy(h.name, spec.format.name.data(), sizeof(h.name));
+  h.n = spec.n;
+  h.segment_k = spec.segment_k;
+  h.segments = spec.segments;
+  h.group_k = spec.scales.group_k;
+  h.super_k = spec.scales.super_k;
+  h.scale_type = static_cast<uint8_t>(spec.scales.type);
+  h.per_tensor = spec.scales.per_tensor;
+  h.has_offset = spec.scales.has_offset;
+  h.bytes = l.bytes;
+  std::memcpy(blob.data(), &h, sizeof(h));
+  if (spec.format.map == Map::kTable) {
+    std::memcpy(blob.data() + l.table_at, table, sizeof(float) * (size_t{1} << spec.format.bits));
+  }
+  return {};
+}
+
+inline void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context) {
+  PackedMatrix all;
+  const Status status = PackedMatrix::Map(blob, &all);
+  if (!status.ok()) Fail("PackRows: blob: %s", status.message());
+  const PackSpec spec{all.format(), all.scales(), all.n(), all.segment_k(), all.segments()};
+  const PackedLayout l = internal::LayoutOf(spec);
+  if (n0 % kPanelRows != 0 || n0 > spec.n || rows.n > spec.n - n0 ||
+      (rows.n % kPanelRows != 0 && n0 + rows.n != spec.n)) {
+    Fail("PackRows: n0 is %zu with %zu rows; n0 must be a multiple of 32, the rows too or end at n = %zu", n0, rows.n,
+         spec.n);
+  }
+  internal::CheckCoded("PackRows", rows, spec, l);
+  struct Job {
+    const CodedMatrix* rows;
+    const PackSpec* spec;
+    const PackedLayout* l;
+    std::byte* blob;
+    size_t panel0;
+  };
+  const Job job{&rows, &spec, &l, blob.data(), n0 / kPanelRows};
+  const auto task = [](const void* p, size_t i, size_t) {
+    const Job& j = *static_cast<const Job*>(p);
+    const PackedLayout& at = *j.l;
+    const size_t panel = j.panel0 + i;
+    internal::PackPanel(*j.rows, *j.spec, at, i * kPanelRows,
+                        reinterpret_cast<uint8_t*>(j.blob) + at.codes_at + panel * at.panel_bytes,
+                        j.blob + at.scales_at + panel * at.scale_panel_bytes,
+                        j.spec->scales.has_offset ? j.blob + at.offsets_at + panel * at.scale_panel_bytes : nullptr);
+  };
+  context.executor().run(context.executor(), (rows.n + kPanelRows - 1) / kPanelRows, task, &job);
+}
+
+inline PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments) {
+  if (segments == 0 || rows.k % segments != 0)
+    Fail("Pack: segments is %zu, must divide rows.k = %zu", segments, rows.k);
+  const PackSpec spec{rows.format, rows.scales, rows.n, rows.k / segments, segments};
+  PackedBuffer buffer = PackedBuffer::Allocate(PackedBytes(spec));
+  const Status status = BeginPack(spec, buffer.bytes(), rows.table);
+  if (!status.ok()) Fail("Pack: %s", status.message());
+  PackRows(buffer.bytes(), 0, rows, context);
+  return buffer;
+}
+
+}  // namespace LUTRA_NS
+
+inline namespace v0 {
+
+LUTRA_MEMBER PackedBuffer PackedBuffer::Allocate(size_t size) {
+  PackedBuffer buffer;
+  const size_t whole = (size + 63) / 64 * 64;
+  buffer.data_ = static_cast<std::byte*>(std::aligned_alloc(64, whole == 0 ? 64 : whole));
+  if (buffer.data_ == nullptr) Fail("PackedBuffer: no memory for %zu bytes", size);
+  buffer.size_ = size;
+  return buffer;
+}
+
+LUTRA_MEMBER PackedMatrix PackedBuffer::matrix() const {
+  PackedMatrix m;
+  if (size_ == 0) return m;
+  const Status status = PackedMatrix::Map(bytes(), &m);
+  if (!status.ok()) Fail("PackedBuffer: %s", status.message());
+  return m;
+}
+
+LUTRA_MEMBER Status PackedMatrix::Map(std::span<const std::byte> blob, PackedMatrix* out) {
+  PackedHeader h;
+  if (blob.size() < sizeof(h))
+    return Error("Map: the blob has %zu bytes, its header alone has %zu", blob.size(), sizeof(h));
+  std::memcpy(&h, blob.data(), sizeof(h));
+  PackSpec spec;
+  const Status status = internal::SpecOf(h, &spec);
+  if (!status.ok()) return status;
+  const PackedLayout l = internal::LayoutOf(spec);
+  if (h.bytes != l.bytes || blob.size() < l.bytes) {
+    return Error("Map: the blob has %zu bytes and says %llu, its shape needs %zu", blob.size(),
+                 static_cast<unsigned long long>(h.bytes), l.bytes);
+  }
+  if (reinterpret_cast<uintptr_t>(blob.data()) % 64 != 0) {
+    return Error("Map: the blob begins at an address that is not a multiple of 64");
+  }
+  PackedMatrix m;
+  m.format_ = spec.format;
+  m.scales_ = spec.scales;
+  m.n_ = spec.n;
+  m.segment_k_ = spec.segment_k;
+  m.segments_ = spec.segments;
+  m.groups_per_segment_ = l.groups_per_segment;
+  m.panel_bytes_ = l.panel_bytes;
+  m.scale_panel_bytes_ = l.scale_panel_bytes;
+  m.codes_ = reinterpret_cast<const uint8_t*>(blob.data()) + l.codes_at;
+  m.scale_ = blob.data() + l.scales_at;
+  m.offset_ = spec.scales.has_offset ? blob.data() + l.offsets_at : nullptr;
+  m.table_ = spec.format.map == lutra::Map::kTable ? reinterpret_cast<const float*>(blob.data() + l.table_at) : nullptr;
+  *out = m;
+  return {};
+}
+
+LUTRA_MEMBER unsigned PackedMatrix::Code(size_t row, size_t k) const {
+  const size_t block = k / segment_k_ * blocks_per_segment() + k % segment_k_ / kBlockK;
+  return internal::CodeIn(Codes(row / kPanelRows) + block * block_bytes(), format_, row % kPanelRows,
+                          k % segment_k_ % kBlockK);
+}
+LUTRA_MEMBER float PackedMatrix::ScaleOf(size_t row, size_t group) const {
+  return LoadFloat(PanelScales(row / kPanelRows), scales_.type,
+                   static_cast<ptrdiff_t>(group * kPanelRows + row % kPanelRows));
+}
+LUTRA_MEMBER float PackedMatrix::OffsetOf(size_t row, size_t group) const {
+  if (offset_ == nullptr) return 0.0f;
+  return LoadFloat(PanelOffsets(row / kPanelRows), scales_.type,
+                   static_cast<ptrdiff_t>(group * kPanelRows + row % kPanelRows));
+}
+
+}  // namespace v0
+
+inline namespace LUTRA_NS { namespace internal {
+
+// The value of a code before scales.
+inline float ValueOf(const FormatInfo& f, const float* table, unsigned code) {
+  return f.map == Map::kTable ? table[code] : static_cast<float>(2 * static_cast<int>(code) - f.zero_x2) * 0.5f;
+}
+// The group of scales that belongs to k.
+inline size_t GroupOf(const PackedMatrix& w, size_t k) {
+  const size_t group_k = w.scales().group_k;
+  return group_k == 0 ? 0 : k / w.segment_k() * w.groups_per_segment() + k % w.segment_k() / group_k;
+}
+
+inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
+  if (row >= w.n()) Fail("DecodeRow: row is %zu, the matrix has %zu", row, w.n());
+  for (size_t k = 0; k < w.k(); ++k) {
+    const size_t group = GroupOf(w, k);
+    const float scaled = ValueOf(w.format(), w.table(), w.Code(row, k)) * w.ScaleOf(row, group);
+    out[k] = w.scales().has_offset ? scaled + w.OffsetOf(row, group) : scaled;
+  }
+}
+
+inline Status VerifyPacked(const PackedMatrix& w) {
+  const size_t groups = w.scales().group_k == 0 ? 1 : w.groups();
+  if (w.format().map == Map::kTable) {
+    for (int c = 0; c <= w.format().MaxPattern(); ++c) {
+      if (!std::isfinite(w.table()[c])) return Error("Verify: table[%d] is not finite", c);
+    }
+  }
+  for (size_t row = 0; row < w.panels() * kPanelRows; ++row) {
+    for (size_t g = 0; g < groups; ++g) {
+      const float scale = w.ScaleOf(row, g), offset = w.OffsetOf(row, g);
+      if (!std::isfinite(scale) || !std::isfinite(offset))
+        return Error("Verify: scale or offset of row %zu, group %zu is not finite", row, g);
+      if (row >= w.n() && (scale != 0.0f || offset != 0.0f)) return Error("Verify: padding row %zu has a scale", row);
+    }
+    for (size_t s = 0; s < w.segments(); ++s) {
+      for (size_t k = 0; k < w.blocks_per_segment() * kBlockK; ++k) {
+        const uint8_t* block = w.Codes(row / kPanelRows) + (s * w.blocks_per_segment() + k / kBlockK) * w.block_bytes();
+        const unsigned code = CodeIn(block, w.format(), row % kPanelRows, k % kBlockK);
+        if (row >= w.n() || k >= w.segment_k()) {
+          if (code != 0) return Error("Verify: padding at row %zu, segment %zu, k %zu holds code %u", row, s, k, code);
+        } else if (code >= w.format().codes) {
+          return Error("Verify: code of row %zu, segment %zu, k %zu is %u, %s allows 0 ... %d", row, s, k, code,
+                       w.format().name.data(), w.format().codes - 1);
+        }
+      }
+    }
+  }
+  return {};
+}
+
+}}  // namespace LUTRA_NS::internal
+
+inline namespace v0 {
+
+LUTRA_MEMBER void PackedMatrix::DecodeRow(size_t row, float* out) const { internal::DecodeRowOf(*this, row, out); }
+LUTRA_MEMBER Status PackedMatrix::Verify() const { return internal::VerifyPacked(*this); }
+
+LUTRA_MEMBER PackedMatrix PackedMatrix::Rows(size_t begin, size_t end) const {
+  if (begin > end || end > n_ || begin % kPanelRows != 0 || (end % kPanelRows != 0 && end != n_)) {
+    Fail("Rows: [%zu, %zu) must begin and end at multiples of 32 (or at n = %zu)", begin, end, n_);
+  }
+  PackedMatrix m = *this;
+  m.n_ = end - begin;
+  m.codes_ += begin / kPanelRows * panel_bytes_;
+  m.scale_ += begin / kPanelRows * scale_panel_bytes_;
+  if (m.offset_ != nullptr) m.offset_ += begin / kPanelRows * scale_panel_bytes_;
+  return m;
+}
+
+LUTRA_MEMBER PackedMatrix PackedMatrix::Ks(size_t begin, size_t end) const {
+  const size_t group = scales_.group_k;
+  const bool whole = segments_ > 1;
+  const auto fits = [&](size_t v) {
+    return whole ? v % segment_k_ == 0 : v % kBlockK == 0 && (group == 0 || v % group == 0);
+  };
+  if (begin > end || end > k() || !fits(begin) || (end != k() && !fits(end))) {
+    Fail("Ks: [%zu, %zu) must begin and end at multiples of %s (or at k = %zu)", begin, end,
+         whole ? "segment_k" : "32 and of group_k", k());
+  }
+  PackedMatrix m = *this;
+  m.codes_ += (whole ? begin / segment_k_ * blocks_per_segment() : begin / kBlockK) * block_bytes();
+  const size_t first_group = group == 0 ? 0 : whole ? begin / segment_k_ * groups_per_segment_ : begin / group;
+  const size_t skip = first_group * kPanelRows * SizeOf(scales_.type);
+  m.scale_ += skip;
+  if (m.offset_ != nullptr) m.offset_ += skip;
+  if (whole) {
+    m.segments_ = (end - begin) / segment_k_;
+  } else {
+    m.segment_k_ = end - begin;
+    if (group != 0) m.groups_per_segment_ = (m.segment_k_ + group - 1) / group;
+  }
+  return m;
+}
+
+}  // namespace v0
+}  // namespace lutra
+LUTRA_EXACT_END

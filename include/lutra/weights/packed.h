@@ -1,0 +1,290 @@
+// Packed low-bit matrices: the layout that kernels read, which is also the file.
+//
+// A blob is a 128-byte header, then codes, scales, offsets and a table, each from a multiple of 64 bytes. Rows form
+// panels of 32, the packed K of a panel is cut into blocks of 32; a block holds its 32 x 32 codes plane by plane, and a
+// plane of b bits has b units of 128 bytes:
+//
+//   unit u of a plane: 32 rows x 4 bytes, one 32-bit lane per row. Byte kk of a row, field j (bits b j ... b j + b - 1)
+//   belongs to k = u * 32 / b + 4 j + kk. For b = 2:
+//                byte 0   byte 1   byte 2   byte 3
+//     bits 1:0      0        1        2        3       field 0
+//     bits 3:2      4        5        6        7       field 1
+//     bits 5:4      8        9       10       11       field 2
+//     bits 7:6     12       13       14       15       field 3
+//
+// Each segment of K is padded to whole blocks, the rows to whole panels; padding is zero bits and zero scales, and
+// activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target and no vector length.
+#pragma once
+#include <cstdlib>
+#include <cstring>
+#include <span>
+
+#include "lutra/core/context.h"
+#include "lutra/core/views.h"
+#include "lutra/weights/format.h"
+
+namespace lutra { inline namespace v0 {
+
+inline constexpr size_t kPanelRows = 32, kBlockK = 32;
+
+// Which bytes neighbour each other. More units come with the kernels that read them.
+enum class Unit : uint8_t { kLane32 };
+
+// What to pack: w[n, segments * segment_k]. Segments are the pieces of K that RowMap gathers (convolution taps);
+// a plain matrix has one.
+struct PackSpec {
+  FormatInfo format;
+  Scales scales;
+  size_t n = 0, segment_k = 0, segments = 1;
+  Unit unit = Unit::kLane32;
+};
+
+// Weights as codes, the form that quantisers and importers produce and the packer takes. It owns nothing.
+struct CodedMatrix {
+  FormatInfo format;
+  Scales scales;
+  size_t n = 0, k = 0;
+  const uint8_t* codes = nullptr;  // code of (row, k) at codes[row * code_stride + k]
+  size_t code_stride = 0;
+  ConstMatrixView scale;         // f32, bf16 or f16: [n, groups], [1, 1] per tensor
+  ConstMatrixView offset;        // the same shape; only with Scales::has_offset
+  const float* table = nullptr;  // Map::kTable: 2^bits values
+};
+
+// The first bytes of a blob, little-endian.
+struct PackedHeader {
+  static constexpr uint32_t kVersion = 1;
+  char magic[8];
+  uint32_t version;
+  uint16_t format_id;
+  uint8_t bits, map;
+  uint8_t planes[3], unit;
+  int16_t zero_x2;
+  uint16_t codes;
+  char name[16];
+  uint64_t n, segment_k, segments, group_k, super_k;
+  uint8_t scale_type, super_type, per_tensor, has_offset;
+  uint8_t transform[28];  // of the activations; zero: none
+  uint64_t bytes;         // of the whole blob
+  uint64_t reserved;
+};
+static_assert(sizeof(PackedHeader) == 128);
+
+// Where things are in a blob of a PackSpec.
+struct PackedLayout {
+  size_t panels = 0, blocks_per_segment = 0, blocks = 0, groups_per_segment = 0, groups = 0;
+  size_t panel_bytes = 0, scale_panel_bytes = 0;
+  size_t codes_at = 0, scales_at = 0, offsets_at = 0, table_at = 0, bytes = 0;
+};
+
+// A view of packed weights: trivially copyable, immutable, shared by threads, valid as long as its blob.
+class PackedMatrix {
+ public:
+  // Checks a blob in O(1) and trusts nothing of it. Needs data aligned to 64 bytes; bytes behind the blob are ignored.
+  static Status Map(std::span<const std::byte> blob, PackedMatrix* out);
+  // Reads every byte: codes in use, zero padding, finite scales and table.
+  Status Verify() const;
+
+  // Output rows [begin, end) as a matrix of the same blob. begin is a multiple of 32; end too, or n().
+  PackedMatrix Rows(size_t begin, size_t end) const;
+  // Columns [begin, end) of K. begin is a multiple of 32 and of group_k, end too or k(); of whole segments where
+  // there are several.
+  PackedMatrix Ks(size_t begin, size_t end) const;
+
+  LUTRA_MEMBER size_t n() const { return n_; }
+  LUTRA_MEMBER size_t k() const { return segment_k_ * segments_; }
+  LUTRA_MEMBER size_t segment_k() const { return segment_k_; }
+  LUTRA_MEMBER size_t segments() const { return segments_; }
+  LUTRA_MEMBER const FormatInfo& format() const { return format_; }
+  LUTRA_MEMBER const Scales& scales() const { return scales_; }
+  LUTRA_MEMBER size_t groups() const { return groups_per_segment_ * segments_; }
+  LUTRA_MEMBER size_t groups_per_segment() const { return groups_per_segment_; }
+  LUTRA_MEMBER size_t blocks_per_segment() const { return (segment_k_ + kBlockK - 1) / kBlockK; }
+  LUTRA_MEMBER size_t panels() const { return (n_ + kPanelRows - 1) / kPanelRows; }
+  LUTRA_MEMBER size_t block_bytes() const { return size_t{128} * format_.bits; }
+
+  // The stored code of (row, k), its scale and offset. Row and k are not checked.
+  unsigned Code(size_t row, size_t k) const;
+  float ScaleOf(size_t row, size_t group) const;
+  float OffsetOf(size_t row, size_t group) const;  // 0 without offsets
+  // The values of a row as f32 to out[0 ... k): value(code) * scale, then + offset, each rounded. Fails on row >= n().
+  void DecodeRow(size_t row, float* out) const;
+
+  // For kernels: the parts of panel p, and of format Map::kTable the table.
+  LUTRA_MEMBER const uint8_t* Codes(size_t p) const { return codes_ + p * panel_bytes_; }
+  LUTRA_MEMBER const std::byte* PanelScales(size_t p) const { return scale_ + p * scale_panel_bytes_; }
+  LUTRA_MEMBER const std::byte* PanelOffsets(size_t p) const {
+    return offset_ == nullptr ? nullptr : offset_ + p * scale_panel_bytes_;
+  }
+  LUTRA_MEMBER const float* table() const { return table_; }
+
+ private:
+  FormatInfo format_;
+  Scales scales_;
+  size_t n_ = 0, segment_k_ = 0, segments_ = 0, groups_per_segment_ = 0;
+  size_t panel_bytes_ = 0, scale_panel_bytes_ = 0;
+  const uint8_t* codes_ = nullptr;
+  const std::byte* scale_ = nullptr;
+  const std::byte* offset_ = nullptr;
+  const float* table_ = nullptr;
+};
+
+// A blob in memory of its own.
+class PackedBuffer {
+ public:
+  PackedBuffer() = default;
+  PackedBuffer(PackedBuffer&& other) noexcept : data_(other.data_), size_(other.size_) {
+    other.data_ = nullptr;
+    other.size_ = 0;
+  }
+  PackedBuffer& operator=(PackedBuffer&& other) noexcept {
+    std::byte* const data = data_;
+    const size_t size = size_;
+    data_ = other.data_;
+    size_ = other.size_;
+    other.data_ = data;
+    other.size_ = size;
+    return *this;
+  }
+  ~PackedBuffer() { std::free(data_); }
+
+  LUTRA_MEMBER std::span<const std::byte> bytes() const { return {data_, size_}; }
+  LUTRA_MEMBER std::span<std::byte> bytes() { return {data_, size_}; }
+  // The whole matrix; an empty one for an empty buffer.
+  PackedMatrix matrix() const;
+  LUTRA_MEMBER operator PackedMatrix() const { return matrix(); }
+
+  // Uninitialised memory for a blob of `size` bytes, 64-byte aligned. Fails where there is none.
+  static PackedBuffer Allocate(size_t size);
+
+ private:
+  std::byte* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+}}  // namespace lutra::v0
+
+namespace lutra { inline namespace LUTRA_NS {
+namespace internal {
+
+constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
+
+// Everything that is wrong with a spec, whether it comes from a caller or from a file.
+inline Status CheckSpec(const PackSpec& s) {
+  const FormatInfo& f = s.format;
+  int bits = 0;
+  for (const uint8_t plane : f.planes) {
+    if (plane != 0 && plane != 1 && plane != 2 && plane != 4 && plane != 8) {
+      return Error("format: a plane has %d bits, allowed are 1, 2, 4, 8", plane);
+    }
+    bits += plane;
+  }
+  if (f.bits < 1 || f.bits > 8 || bits != f.bits) {
+    return Error("format: bits is %d and the planes hold %d, allowed are 1 ... 8 and equal", f.bits, bits);
+  }
+  if (f.name[15] != '\0') return Error("format: name is not zero-terminated");
+  if (f.map > Map::kTable) return Error("format: map is %d, allowed are 0 and 1", static_cast<int>(f.map));
+  if (f.zero_x2 < 0 || f.zero_x2 > 2 * f.MaxPattern()) {
+    return Error("format: zero_x2 is %d, allowed is 0 ... %d", f.zero_x2, 2 * f.MaxPattern());
+  }
+  if (f.codes < 1 || f.codes > f.MaxPattern() + 1) {
+    return Error("format: codes is %d, allowed is 1 ... %d", f.codes, f.MaxPattern() + 1);
+  }
+  if (s.unit > Unit::kLane32) return Error("unit is %d, allowed is 0", static_cast<int>(s.unit));
+  if (!IsFloat(s.scales.type)) {
+    return Error("scales: type is %s, allowed are f32, bf16, f16", NameOf(s.scales.type));
+  }
+  if (s.scales.per_tensor && s.scales.group_k != 0) {
+    return Error("scales: group_k is %zu, must be 0 with per_tensor", s.scales.group_k);
+  }
+  if (s.scales.super_k != 0) return Error("scales: super_k is %zu, this version allows 0", s.scales.super_k);
+  constexpr size_t kMost = size_t{1} << 40;  // keeps every product below far from overflow, and N * K below 2^62
+  if (s.n > kMost) return Error("n is %zu, allowed is 0 ... 2^40", s.n);
+  size_t k = 0;
+  if (s.segments < 1 || __builtin_mul_overflow(s.segment_k, s.segments, &k) || k > size_t{1} << 30 ||
+      s.segments > size_t{1} << 24) {
+    return Error("segments is %zu of segment_k %zu, allowed is k = 0 ... 2^30", s.segments, s.segment_k);
+  }
+  if (f.map == Map::kAffine && static_cast<int64_t>(k) > LargestK(f.MaxPattern())) {
+    return Error("k is %zu, the int32 sums of %s allow at most %lld", k, f.name.data(),
+                 static_cast<long long>(LargestK(f.MaxPattern())));
+  }
+  if (s.scales.group_k > size_t{1} << 30)
+    return Error("scales: group_k is %zu, allowed is 0 ... 2^30", s.scales.group_k);
+  return {};
+}
+
+// Of a spec that CheckSpec accepts. Saturates `bytes` to SIZE_MAX / 2 where memory could never hold it.
+inline PackedLayout LayoutOf(const PackSpec& s) {
+  PackedLayout l;
+  l.panels = (s.n + kPanelRows - 1) / kPanelRows;
+  l.blocks_per_segment = (s.segment_k + kBlockK - 1) / kBlockK;
+  l.blocks = l.blocks_per_segment * s.segments;
+  l.groups_per_segment = s.scales.group_k == 0 ? 1 : (s.segment_k + s.scales.group_k - 1) / s.scales.group_k;
+  if (s.scales.group_k == 0 && s.segments > 1) l.groups_per_segment = 1;
+  l.groups = s.scales.group_k == 0 ? 1 : l.groups_per_segment * s.segments;
+  l.panel_bytes = l.blocks * 128 * s.format.bits;
+  l.scale_panel_bytes = l.groups * kPanelRows * SizeOf(s.scales.type);
+  const auto section = [&](size_t count, size_t each, size_t at) {
+    size_t size = 0;
+    if (__builtin_mul_overflow(count, each, &size) || size > SIZE_MAX / 8) size = SIZE_MAX / 8;
+    return RoundUp(at + size, 64);
+  };
+  l.codes_at = sizeof(PackedHeader);
+  l.scales_at = section(l.panels, l.panel_bytes, l.codes_at);
+  l.offsets_at = section(l.panels, l.scale_panel_bytes, l.scales_at);
+  l.table_at = s.scales.has_offset ? section(l.panels, l.scale_panel_bytes, l.offsets_at) : l.offsets_at;
+  l.bytes = s.format.map == Map::kTable ? section(size_t{1} << s.format.bits, sizeof(float), l.table_at) : l.table_at;
+  return l;
+}
+
+// Byte and shift of plane field (row, k) inside a block, for a plane of b bits that begins at `plane_at`.
+struct FieldAt {
+  size_t byte;
+  unsigned shift;
+};
+constexpr FieldAt FieldOf(size_t plane_at, unsigned b, size_t row, size_t k) {
+  const size_t unit_k = 32 / b, in_unit = k % unit_k;
+  return {plane_at + k / unit_k * 128 + row * 4 + in_unit % 4, static_cast<unsigned>(in_unit / 4) * b};
+}
+
+inline unsigned CodeIn(const uint8_t* block, const FormatInfo& f, size_t row, size_t k) {
+  unsigned code = 0, done = 0;
+  size_t plane_at = 0;
+  for (const unsigned b : f.planes) {
+    if (b == 0) break;
+    const FieldAt at = FieldOf(plane_at, b, row, k);
+    code |= (unsigned{block[at.byte]} >> at.shift & ((1u << b) - 1)) << done;
+    done += b;
+    plane_at += size_t{128} * b;
+  }
+  return code;
+}
+
+}  // namespace internal
+
+// The size of the blob of a spec, for the caller's arena (64-byte aligned). Fails on a bad spec.
+inline size_t PackedBytes(const PackSpec& spec) {
+  const Status status = internal::CheckSpec(spec);
+  if (!status.ok()) Fail("PackedBytes: %s", status.message());
+  const size_t bytes = internal::LayoutOf(spec).bytes;
+  if (bytes > static_cast<size_t>(PTRDIFF_MAX) / 2)
+    Fail("PackedBytes: n = %zu rows of k = %zu do not fit into memory", spec.n, spec.segment_k * spec.segments);
+  return bytes;
+}
+
+// Writes header, table and zeros into `blob`. Then PackRows fills it, in any order, from any thread. A table of 2^bits
+// values is needed for Map::kTable only. A bad spec, a wrong size, alignment or table is an error; nothing is written.
+Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const float* table = nullptr);
+
+// Packs rows n0 ... n0 + rows.n of a begun blob; n0 is a multiple of 32, and so is rows.n unless they are the last.
+// Different panels may be packed at the same time. Fails on anything that does not match the blob's spec, or on a code
+// that the format does not use; nothing is written then.
+void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context);
+
+// All of it at once. segments: see PackSpec.
+PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments = 1);
+
+}}  // namespace lutra::LUTRA_NS
+
+#include "lutra/weights/pack.h"
