@@ -1,3 +1,7 @@
 // The list of all kernels. No guard: foreach_target.h includes it once per target.
 #define LUTRA_KERNELS_SEEN
 #include "lutra/simd/epilogue-inl.h"
+#include "lutra/gemm/quantize-inl.h"
+#include "lutra/gemm/int_dot-inl.h"
+#include "lutra/gemm/int_lanes-inl.h"
+#include "lutra/gemm/tile-inl.h"

@@ -1,0 +1,38 @@
+// Front door: y[M, N] = x[M, K] * w[N, K]^T with low-bit weights.
+//
+// Integer path, x quantised (Activations): int32 sums, bit-equal on every target, thread count and tiling.
+//   For each span (the longest run of k in one segment, one group of weight scales, one group of activation scales):
+//   i = sum q * (2 c - zero_x2) in int32, t = float(i) / 2;   acc = acc + t * (scale_x * scale_w), spans ascending,
+//   then, with offsets, acc = acc + float(sum q) * (scale_x * offset_w). Every operation rounds once.
+// Float path (x of f32, bf16, f16, or a table format): acc = fma(x, value(c) * scale + offset, acc), k ascending. On
+//   targets without FMA the product rounds too: |difference| <= 2 K eps * sum |x w|, eps = 2^-24.
+// The epilogue (core/epilogue.h) then makes y. Row m of y depends on row m of x alone, never on M or its neighbours.
+#pragma once
+#include <span>
+
+#include "lutra/activations.h"
+#include "lutra/gemm/types.h"
+
+namespace lutra { inline namespace LUTRA_NS {
+
+// y = epilogue(x * w^T). Formats: the formats that w may have, each compiled into this unit; in the compiled mode the
+// list may be empty (all of lutra's own), and a format of the user's runs by its table.
+//
+// Fails, before anything is written, on: a format not in the list; x.cols != w.segment_k; y not [M, N]; a y.type that
+// the path does not have; null data; row maps or epilogue operands that do not fit; y overlapping x or w.
+// Otherwise allocates nothing, cannot fail, and calls the executor once. Different contexts may share x and w.
+template <class... Formats>
+void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e = {});
+template <class... Formats>
+void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e = {});
+
+// Independent multiplications in one parallel region (Q, K and V; experts). Their outputs must not overlap each other.
+template <class... Formats>
+void Gemm(std::span<const GemmCall> calls, Context& context);
+
+template <class... Formats>
+Explanation Explain(const GemmCall& call, const Context& context);
+
+}}  // namespace lutra::LUTRA_NS
+
+#include "lutra/gemm/driver.h"

@@ -1,0 +1,39 @@
+// The GEMM kernels of this unit, by format and target.
+#pragma once
+#include "lutra/dispatch.h"
+#include "lutra/gemm/kernels.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace internal {
+
+LUTRA_DISPATCHED_T(PickIntDot, IntDot)
+LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
+LUTRA_DISPATCHED(PickIntLanes, IntLanes)
+LUTRA_DISPATCHED(PickTile, Tile)
+
+template <int64_t kTargets>
+CommonKernels PickCommon(int64_t target) {
+  return {PickIntLanes<kTargets>(target), PickTile<kTargets>(target)};
+}
+
+// The kernels of one width of codes.
+template <int64_t kTargets, class Width>
+FormatKernels KernelsOf(int64_t target) {
+  return {PickIntDot<Width, kTargets>(target), PickUnpackBlock<Width, kTargets>(target)};
+}
+
+// The kernels of whichever of Formats equals `format`; integer ones for affine formats only.
+template <int64_t kTargets, class... Formats>
+FormatKernels PickOf(const FormatInfo& format, int64_t target) {
+  FormatKernels kernels;
+  ((Formats::info.id == format.id ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>>(target)) : void()),
+   ...);
+  return kernels;
+}
+
+template <int64_t kTargets>
+const char* TargetOf(int64_t target) {
+  const int64_t usable = target != 0 ? target : UsableTargets<kTargets>();
+  return hwy::TargetName(usable & -usable);
+}
+
+}}}  // namespace lutra::LUTRA_NS::internal

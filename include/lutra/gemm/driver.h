@@ -1,0 +1,283 @@
+// Definitions of lutra/gemm.h: checks, choice, tasks. No SIMD here; kernels come as function pointers.
+#pragma once
+#include <atomic>
+
+#include "lutra/gemm/choose.h"
+#include "lutra/gemm/kernels.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace internal {
+
+// The first and one past the last byte that a view may touch.
+struct ByteRange {
+  uintptr_t begin, end;
+};
+inline ByteRange RangeOf(const ConstMatrixView& v) {
+  if (v.data == nullptr || v.rows == 0 || v.cols == 0) return {0, 0};
+  const auto at = reinterpret_cast<uintptr_t>(v.data);
+  const auto size = static_cast<ptrdiff_t>(SizeOf(v.type));
+  const auto reach = static_cast<uintptr_t>(static_cast<ptrdiff_t>(v.rows - 1) * v.row_stride * size);
+  const uintptr_t row = v.cols * static_cast<size_t>(size);
+  return v.row_stride < 0 ? ByteRange{at + reach, at + row} : ByteRange{at, at + reach + row};
+}
+// Whether two views share a byte. Column ranges of one matrix do not, though their rows interleave.
+inline bool Overlaps(const ConstMatrixView& a, const ConstMatrixView& b) {
+  const ByteRange p = RangeOf(a), q = RangeOf(b);
+  if (p.begin >= q.end || q.begin >= p.end) return false;
+  const auto stride = a.row_stride * static_cast<ptrdiff_t>(SizeOf(a.type));
+  if (stride <= 0 || stride != b.row_stride * static_cast<ptrdiff_t>(SizeOf(b.type))) return true;
+  const auto s = static_cast<uintptr_t>(stride);
+  const uintptr_t a_row = a.cols * SizeOf(a.type), b_row = b.cols * SizeOf(b.type);
+  const uintptr_t distance = (q.begin % s + s - p.begin % s) % s;  // where b's columns begin after a's
+  return distance < a_row || distance + b_row > s;
+}
+
+inline size_t RowsOf(const GemmCall& c) {
+  return c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
+}
+
+inline void CheckOperand(const char* name, ConstMatrixView& v, size_t m, size_t n) {
+  if (v.data == nullptr) return;
+  if (!IsFloat(v.type)) Fail("Gemm: e.%s.type is %s, allowed are f32, bf16, f16", name, NameOf(v.type));
+  if (v.cols != n || (v.rows != m && v.rows != 1)) {
+    Fail("Gemm: e.%s is %zu x %zu, must be %zu x %zu or 1 x %zu", name, v.rows, v.cols, m, n, n);
+  }
+  if (v.rows == 1) v.row_stride = 0;
+  CheckMatrix("Gemm: epilogue operand", v, false);
+}
+
+// Fails on everything that is wrong with a call, before anything is written.
+inline void CheckCall(GemmCall& c, size_t m) {
+  const PackedMatrix& w = c.w;
+  const bool quantised = c.xq != nullptr;
+  if (quantised && c.x.data != nullptr) Fail("Gemm: both xq and x are given, one must be empty");
+  if (!quantised && !IsFloat(c.x.type)) Fail("Gemm: x.type is %s, allowed are f32, bf16, f16", NameOf(c.x.type));
+  const size_t x_rows = quantised ? c.xq->m : c.x.rows, x_cols = quantised ? c.xq->k : c.x.cols;
+  if (x_cols != w.segment_k()) Fail("Gemm: x.cols is %zu, w was packed for k = %zu", x_cols, w.segment_k());
+  if (!quantised) CheckMatrix("Gemm: x", c.x, false);
+  if (quantised && (c.xq->codes == nullptr || c.xq->sums == nullptr || c.xq->scales == nullptr)) {
+    Fail("Gemm: x holds null pointers, it must come from Quantize or ImportInt8");
+  }
+  if (c.rows.row == nullptr) {
+    if (w.segments() != 1) Fail("Gemm: rows.row is null, w has %zu segments", w.segments());
+  } else {
+    if (c.rows.segments != w.segments()) {
+      Fail("Gemm: rows.segments is %zu, w was packed with %zu", c.rows.segments, w.segments());
+    }
+    for (size_t i = 0; i < m * c.rows.segments; ++i) {
+      const int32_t row = c.rows.row[i];
+      if (row < -1 || (row >= 0 && static_cast<size_t>(row) >= x_rows)) {
+        Fail("Gemm: rows.row[%zu] is %d, x has %zu rows", i, row, x_rows);
+      }
+    }
+  }
+  if (c.y.cols != w.n() || (c.e.y_row == nullptr && c.y.rows != m)) {
+    Fail("Gemm: y is %zu x %zu, must be %zu x %zu", c.y.rows, c.y.cols, m, w.n());
+  }
+  if (c.y.type == DType::kI16 || c.y.type > DType::kU8) {
+    Fail("Gemm: y.type is %s, allowed are f32, bf16, f16, i32, i8, u8", NameOf(c.y.type));
+  }
+  CheckMatrix("Gemm: y", c.y, true);
+  for (size_t i = 0; c.e.y_row != nullptr && i < m; ++i) {
+    const int32_t row = c.e.y_row[i];
+    if (row < -1 || (row >= 0 && static_cast<size_t>(row) >= c.y.rows)) {
+      Fail("Gemm: e.y_row[%zu] is %d, y has %zu rows", i, row, c.y.rows);
+    }
+  }
+  if (c.e.act > Act::kGeluTanh) Fail("Gemm: e.act is %d, not an Act", static_cast<int>(c.e.act));
+  if (c.e.clamp && !(c.e.lo <= c.e.hi))
+    Fail("Gemm: e.lo is %g, must be at most e.hi = %g", static_cast<double>(c.e.lo), static_cast<double>(c.e.hi));
+  CheckOperand("mul", c.e.mul, m, w.n());
+  CheckOperand("residual", c.e.residual, m, w.n());
+  const bool has_epilogue = c.e.scale != nullptr || c.e.bias != nullptr || c.e.act != Act::kNone || c.e.clamp ||
+                            c.e.mul.data != nullptr || c.e.residual.data != nullptr;
+  if (c.y.type == DType::kI32 && has_epilogue) Fail("Gemm: y.type is i32, the epilogue may only accumulate");
+  if (!IsFloat(c.y.type) && c.y.type != DType::kI32) {
+    if (c.e.accumulate) Fail("Gemm: e.accumulate needs a y of f32, bf16, f16 or i32, y.type is %s", NameOf(c.y.type));
+    if (c.e.out_zero < -128 || c.e.out_zero > 255)
+      Fail("Gemm: e.out_zero is %d, allowed is -128 ... 255", c.e.out_zero);
+  }
+  if (!quantised && Overlaps(c.y, c.x)) Fail("Gemm: y overlaps x");
+  if (quantised && c.xq->m != 0) {
+    const ConstMatrixView codes{c.xq->codes, DType::kI8, c.xq->m + 1, c.xq->stride,
+                                static_cast<ptrdiff_t>(c.xq->stride)};
+    if (Overlaps(c.y, codes)) Fail("Gemm: y overlaps x");
+  }
+  const size_t w_bytes = w.panels() == 0 ? 0 : static_cast<size_t>(w.Codes(1) - w.Codes(0)) * w.panels();
+  const ConstMatrixView codes{w.Codes(0), DType::kU8, 1, w_bytes, 0};
+  if (w_bytes != 0 && Overlaps(c.y, codes)) Fail("Gemm: y overlaps w");
+}
+
+using FormatList = std::span<const FormatInfo>;
+// The kernels of `format` for a target, empty where the unit has none.
+using PickFormat = FormatKernels (*)(const FormatInfo& format, int64_t target);
+
+struct GemmJob {
+  const GemmTask* tasks;
+  size_t calls;
+  const Context* context;
+  mutable std::atomic<int64_t> ran{0};
+};
+inline void RunGemmTask(const void* p, size_t i, size_t worker) {
+  const GemmJob& job = *static_cast<const GemmJob*>(p);
+  size_t call = job.calls - 1;
+  while (job.tasks[call].first_task > i) --call;
+  const GemmTask& t = job.tasks[call];
+  job.ran.store(t.kernel(t, i - t.first_task, job.context->scratch(worker)), std::memory_order_relaxed);
+}
+
+inline void CheckListed(const PackedMatrix& w, FormatList list) {
+  for (const FormatInfo& f : list) {
+    if (f.id == w.format().id && f.bits == w.format().bits && f.map == w.format().map &&
+        f.zero_x2 == w.format().zero_x2 && f.planes == w.format().planes) {
+      return;
+    }
+  }
+  char names[200] = {};
+  size_t used = 0;
+  for (const FormatInfo& f : list) {
+    const int n = std::snprintf(names + used, sizeof(names) - used, " %s", f.name.data());
+    used = std::min(sizeof(names) - 1, used + static_cast<size_t>(n > 0 ? n : 0));
+  }
+  Fail("Gemm: w.format is %s, the formats named by this call are:%s", w.format().name.data(), names);
+}
+
+inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonKernels& common,
+                    const Context& context) {
+  GemmCall& c = t.call;
+  CheckListed(c.w, list);
+  t.m = RowsOf(c);
+  CheckCall(c, t.m);
+  const FormatKernels kernels = pick(c.w.format(), context.target());
+  const GemmAlgo algo = Choose(c, kernels.int_dot != nullptr);
+  if (algo == GemmAlgo::kAuto) {
+    const GemmAlgo asked = c.algo == GemmAlgo::kAuto ? GemmAlgo::kTile : c.algo;
+    Fail("Gemm: algo is %s, which cannot run here: %s", kGemmAlgoNames[static_cast<int>(c.algo)],
+         WhyNot(asked, c, kernels.int_dot != nullptr));
+  }
+  t.kernel = algo == GemmAlgo::kIntDot ? kernels.int_dot : algo == GemmAlgo::kIntLanes ? common.int_lanes : common.tile;
+  t.unpack = kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
+  // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
+  const size_t panels = c.w.panels(), workers = context.workers();
+  t.rows_per_task = 64;
+  t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
+  const size_t work = t.m * c.w.k() * kPanelRows * panels;
+  const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : 4 * workers;
+  const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
+  t.panels_per_task = std::max<size_t>(1, (panels + panel_tasks - 1) / std::max<size_t>(1, panel_tasks));
+  t.panel_tasks = panels == 0 ? 0 : (panels + t.panels_per_task - 1) / t.panels_per_task;
+}
+
+inline void RunGemm(std::span<const GemmCall> calls, Context& context, FormatList list, PickFormat pick,
+                    const CommonKernels& common) {
+  constexpr size_t kMost = Context::kJobBytes / sizeof(GemmTask);
+  if (calls.size() > kMost) Fail("Gemm: calls has %zu entries, at most %zu fit into one region", calls.size(), kMost);
+  GemmTask* tasks = reinterpret_cast<GemmTask*>(context.job_memory());
+  size_t total = 0;
+  for (size_t i = 0; i < calls.size(); ++i) {
+    GemmTask& t = *new (tasks + i) GemmTask;
+    t.call = calls[i];
+    Prepare(t, list, pick, common, context);
+    t.first_task = total;
+    total += t.panel_tasks * t.row_tasks;
+  }
+  GemmJob job{tasks, calls.size(), &context};
+  context.executor().run(context.executor(), total, &RunGemmTask, &job);
+  context.set_last_target(job.ran.load());
+}
+
+inline Explanation ExplainGemm(const GemmCall& call, const Context& context, FormatList list, PickFormat pick,
+                               const char* target) {
+  CheckListed(call.w, list);
+  const FormatKernels kernels = pick(call.w.format(), context.target());
+  Explanation e;
+  e.algo = Choose(call, kernels.int_dot != nullptr);
+  size_t used = 0;
+  const auto add = [&](const char* a, const char* b, const char* c, const char* d) {
+    const int n = std::snprintf(e.text + used, sizeof(e.text) - used, "%s%s%s%s\n", a, b, c, d);
+    used = std::min(sizeof(e.text) - 1, used + static_cast<size_t>(n > 0 ? n : 0));
+  };
+  if (e.algo == GemmAlgo::kAuto) {
+    add("no algorithm can run this call", "", "", "");
+  } else {
+    add(kGemmAlgoNames[static_cast<int>(e.algo)], " on ", target, "");
+    const bool decode = RowsOf(call) <= 4;
+    add("bound: ",
+        e.algo == GemmAlgo::kIntDot
+            ? (decode ? "DRAM read of the weights, or the dot product's port where they are cached"
+                      : "the dot product's port")
+        : e.algo == GemmAlgo::kIntLanes ? "unpacking and 32-bit multiplies"
+        : decode                        ? "decoding of the weights"
+                                        : "the FMA port",
+        "", "");
+  }
+  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
+    if (algo == e.algo) continue;
+    const char* why = WhyNot(algo, call, kernels.int_dot != nullptr);
+    add("not ", kGemmAlgoNames[static_cast<int>(algo)], ": ",
+        why != nullptr                 ? why
+        : call.algo != GemmAlgo::kAuto ? "another one is forced"
+                                       : "slower here");
+  }
+  return e;
+}
+
+template <class... Formats>
+inline constexpr std::array<FormatInfo, sizeof...(Formats)> kListOf = {Formats::info...};
+
+}}}  // namespace lutra::LUTRA_NS::internal
+
+#if defined(LUTRA_COMPILED)
+namespace lutra { inline namespace LUTRA_API_NS {
+
+// The library's own entries: `list` names the formats a call may have, empty: all of lutra's own.
+void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list);
+Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list);
+
+}}  // namespace lutra::LUTRA_API_NS
+#endif
+
+#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
+#include "lutra/gemm/dispatch.h"
+#endif
+
+namespace lutra { inline namespace LUTRA_NS {
+
+template <class... Formats>
+void Gemm(std::span<const GemmCall> calls, Context& context) {
+#if defined(LUTRA_COMPILED)
+  GemmListed(calls, context, internal::kListOf<Formats...>);
+#else
+  static_assert(sizeof...(Formats) > 0, "name the formats: Gemm<Ternary>(...). Only lutra::compiled has them all");
+  internal::RunGemm(calls, context, internal::kListOf<Formats...>, &internal::PickOf<HWY_TARGETS, Formats...>,
+                    internal::PickCommon<HWY_TARGETS>(context.target()));
+#endif
+}
+template <class... Formats>
+void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
+  GemmCall call;
+  call.xq = &x;
+  call.w = w;
+  call.y = y;
+  call.e = e;
+  Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
+}
+template <class... Formats>
+void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
+  GemmCall call;
+  call.x = x;
+  call.w = w;
+  call.y = y;
+  call.e = e;
+  Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
+}
+template <class... Formats>
+Explanation Explain(const GemmCall& call, const Context& context) {
+#if defined(LUTRA_COMPILED)
+  return ExplainListed(call, context, internal::kListOf<Formats...>);
+#else
+  return internal::ExplainGemm(call, context, internal::kListOf<Formats...>, &internal::PickOf<HWY_TARGETS, Formats...>,
+                               internal::TargetOf<HWY_TARGETS>(context.target()));
+#endif
+}
+
+}}  // namespace lutra::LUTRA_NS

@@ -1,0 +1,123 @@
+// What the driver hands to GEMM kernels, and what a kernel is.
+#pragma once
+#include <limits>
+
+#include "lutra/gemm/types.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace internal {
+
+// The width of a code, plane by plane: all that integer kernels know of a format, so that formats of one width share
+// their kernels.
+template <int kPlane0, int kPlane1, int kPlane2>
+struct Planes {
+  static constexpr std::array<uint8_t, 3> kPlanes = {kPlane0, kPlane1, kPlane2};
+  static constexpr int kMaxPattern = (1 << (kPlane0 + kPlane1 + kPlane2)) - 1;
+};
+template <class Format>
+using PlanesOfFormat = Planes<Format::info.planes[0], Format::info.planes[1], Format::info.planes[2]>;
+
+struct GemmTask;
+
+// Codes of the 32 k x 32 rows of a block as bytes, [k][row].
+using UnpackFn = void (*)(const uint8_t* block, const FormatInfo& format, uint8_t* codes);
+// Does one task and returns the target it ran on.
+using GemmFn = int64_t (*)(const GemmTask& task, size_t task_index, std::byte* scratch);
+
+// What a unit has compiled for one format and one target.
+struct FormatKernels {
+  GemmFn int_dot = nullptr;
+  UnpackFn unpack = nullptr;
+};
+// The kernels that serve all formats.
+struct CommonKernels {
+  GemmFn int_lanes = nullptr;
+  GemmFn tile = nullptr;
+};
+
+// The UnpackFn of formats that have no kernel of their own.
+inline void UnpackAny(const uint8_t* block, const FormatInfo& format, uint8_t* codes) {
+  for (size_t k = 0; k < kBlockK; ++k) {
+    for (size_t row = 0; row < kPanelRows; ++row) {
+      codes[k * kPanelRows + row] = static_cast<uint8_t>(CodeIn(block, format, row, k));
+    }
+  }
+}
+
+// One call of a list, ready to run: tasks are rectangles of [panels, rows].
+struct GemmTask {
+  GemmCall call;
+  GemmFn kernel = nullptr;
+  UnpackFn unpack = nullptr;
+  size_t m = 0;  // output rows
+  size_t rows_per_task = 1, row_tasks = 1;
+  size_t panels_per_task = 1, panel_tasks = 1;
+  size_t first_task = 0;  // of the list's tasks
+};
+
+// The rectangle of a task.
+struct GemmTile {
+  size_t panel_begin, panel_end, row_begin, row_end;
+};
+LUTRA_MEMBER GemmTile TileOf(const GemmTask& t, size_t task) {
+  const size_t panel = task / t.row_tasks * t.panels_per_task, row = task % t.row_tasks * t.rows_per_task;
+  const size_t panels = t.call.w.panels();
+  return {panel, panel + t.panels_per_task < panels ? panel + t.panels_per_task : panels, row,
+          row + t.rows_per_task < t.m ? row + t.rows_per_task : t.m};
+}
+
+// The row of x for output row m and segment s, -1 for zeros.
+LUTRA_MEMBER ptrdiff_t RowOf(const GemmCall& c, size_t m, size_t s) {
+  return c.rows.row == nullptr ? static_cast<ptrdiff_t>(m) : c.rows.row[m * c.rows.segments + s];
+}
+// Where output row m goes, nullptr where it is not stored.
+LUTRA_MEMBER std::byte* OutputRow(const GemmCall& c, size_t m) {
+  ptrdiff_t row = static_cast<ptrdiff_t>(m);
+  if (c.e.y_row != nullptr) row = c.e.y_row[m];
+  if (row < 0) return nullptr;
+  return static_cast<std::byte*>(c.y.data) + row * c.y.row_stride * static_cast<ptrdiff_t>(SizeOf(c.y.type));
+}
+
+// A run of k inside one segment, one group of weight scales and one group of activation scales.
+struct Span {
+  size_t k0, k1;        // inside the segment
+  size_t weight_group;  // over all segments
+  size_t x_group;       // inside the row of activations
+};
+// The span that begins at k0 < segment_k. Spans of a segment ascend until k1 is segment_k.
+LUTRA_MEMBER Span SpanAt(const PackedMatrix& w, const ActSpec& spec, size_t segment, size_t k0) {
+  const size_t wg = w.scales().group_k, xg = spec.group_k;
+  size_t k1 = w.segment_k();
+  if (wg != 0 && (k0 / wg + 1) * wg < k1) k1 = (k0 / wg + 1) * wg;
+  if (xg != 0 && (k0 / xg + 1) * xg < k1) k1 = (k0 / xg + 1) * xg;
+  return {k0, k1, wg == 0 ? 0 : segment * w.groups_per_segment() + k0 / wg, xg == 0 ? 0 : k0 / xg};
+}
+
+// The parts of an Activations, writable.
+struct ActivationParts {
+  Activations view;
+  int8_t* codes;
+  float* scales;
+  int32_t* sums;
+};
+// What a quantising kernel gets. int8 input: `given` holds its scales.
+struct QuantizeArgs {
+  ConstMatrixView x;
+  ActivationParts out;
+  float limit;          // 2^(bits - 1) - 1
+  float tensor_absmax;  // with per_tensor
+  std::span<const float> given;
+  size_t rows_per_task;
+};
+
+// absmax -> the scale that is stored, and the factor that codes are made with. Rows that hold NaN or infinity get
+// scale NaN and codes 0; rows below 2^-100 count as zero.
+struct ScaleAndFactor {
+  float scale, factor;
+};
+LUTRA_MEMBER ScaleAndFactor ScaleOfAbsMax(float absmax, float limit) {
+  if (!(absmax <= std::numeric_limits<float>::max())) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  if (absmax < 0x1p-100f) return {0.0f, 0.0f};
+  return {absmax / limit, limit / absmax};
+}
+
+}}}  // namespace lutra::LUTRA_NS::internal

@@ -1,0 +1,107 @@
+// The definition of Gemm, one output at a time.
+#pragma once
+#include "lutra/core/epilogue_reference.h"
+#include "lutra/gemm/kernels.h"
+
+LUTRA_EXACT_BEGIN
+namespace lutra { inline namespace LUTRA_NS { namespace reference {
+
+// Quantises one row [k] as Quantize does; writes k codes, returns the scale. absmax: of the row, group or tensor.
+inline float QuantizeRow(const float* x, size_t k, float absmax, int bits, int8_t* codes) {
+  const auto s = internal::ScaleOfAbsMax(absmax, static_cast<float>((1 << (bits - 1)) - 1));
+  for (size_t i = 0; i < k; ++i) {
+    codes[i] = s.factor == 0.0f ? int8_t{0} : static_cast<int8_t>(std::nearbyint(x[i] * s.factor));
+  }
+  return s.scale;
+}
+// The largest magnitude of k values; NaN where one of them is.
+inline float AbsMax(const float* x, size_t k) {
+  float most = 0.0f;
+  for (size_t i = 0; i < k; ++i) most = std::fabs(x[i]) > most || std::isnan(x[i]) ? std::fabs(x[i]) : most;
+  return most;
+}
+
+// sum over k in [span.k0, span.k1) of q * (2 c - zero_x2); x_sum gets the sum of q.
+inline int64_t SpanSum(const GemmCall& c, const int8_t* q, size_t n, size_t segment, const internal::Span& s,
+                       int32_t* x_sum) {
+  int64_t sum = 0;
+  *x_sum = 0;
+  for (size_t k = s.k0; k < s.k1; ++k) {
+    const int code = static_cast<int>(c.w.Code(n, segment * c.w.segment_k() + k));
+    sum += q[k] * (2 * code - c.w.format().zero_x2);
+    *x_sum += q[k];
+  }
+  return sum;
+}
+
+// Output (m, n) before the epilogue, integer path.
+inline float IntDot(const GemmCall& c, size_t m, size_t n) {
+  float acc = 0.0f;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    const ptrdiff_t row = internal::RowOf(c, m, segment);
+    const size_t r = row < 0 ? c.xq->m : static_cast<size_t>(row);
+    for (size_t k = 0; k < c.w.segment_k();) {
+      const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
+      k = s.k1;
+      int32_t x_sum = 0;
+      const float t = static_cast<float>(SpanSum(c, c.xq->Row(r), n, segment, s, &x_sum)) * 0.5f;
+      const float scale_x = c.xq->Scale(r, s.x_group);
+      acc = acc + t * (scale_x * c.w.ScaleOf(n, s.weight_group));
+      if (c.w.scales().has_offset) {
+        acc = acc + static_cast<float>(x_sum) * (scale_x * c.w.OffsetOf(n, s.weight_group));
+      }
+    }
+  }
+  return acc;
+}
+
+// Output (m, n) as an integer sum: y.type i32.
+inline int32_t IntSum(const GemmCall& c, size_t m, size_t n) {
+  int32_t acc = 0, x_sum = 0;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    const ptrdiff_t row = internal::RowOf(c, m, segment);
+    const int8_t* q = c.xq->Row(row < 0 ? c.xq->m : static_cast<size_t>(row));
+    acc += static_cast<int32_t>(SpanSum(c, q, n, segment, {0, c.w.segment_k(), 0, 0}, &x_sum) / 2);
+  }
+  return acc;
+}
+
+// Output (m, n) before the epilogue, float path. Activations count as the floats q * scale.
+inline float Float(const GemmCall& c, size_t m, size_t n) {
+  float acc = 0.0f;
+  for (size_t k = 0; k < c.w.k(); ++k) {
+    const size_t segment = k / c.w.segment_k(), at = k % c.w.segment_k();
+    const ptrdiff_t row = internal::RowOf(c, m, segment);
+    if (row < 0) continue;
+    const auto r = static_cast<size_t>(row);
+    const float x = c.xq == nullptr ? LoadFloat(c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(at))
+                                    : static_cast<float>(c.xq->Row(r)[at]) *
+                                          c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : at / c.xq->spec.group_k);
+    const size_t group = internal::GroupOf(c.w, k);
+    float w = internal::ValueOf(c.w.format(), c.w.table(), c.w.Code(n, k)) * c.w.ScaleOf(n, group);
+    if (c.w.scales().has_offset) w = w + c.w.OffsetOf(n, group);
+    acc = std::fma(x, w, acc);
+  }
+  return acc;
+}
+
+// The whole call, of an algorithm that computes the integer path (kIntDot, kIntLanes) or the float path (kTile).
+inline void Gemm(const GemmCall& c, GemmAlgo algo) {
+  const size_t m_count = c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
+  for (size_t m = 0; m < m_count; ++m) {
+    std::byte* y = internal::OutputRow(c, m);
+    if (y == nullptr) continue;
+    for (size_t n = 0; n < c.w.n(); ++n) {
+      std::byte* at = y + n * SizeOf(c.y.type);
+      if (c.y.type == DType::kI32) {
+        int32_t& out = *reinterpret_cast<int32_t*>(at);
+        out = IntSum(c, m, n) + (c.e.accumulate ? out : 0);
+      } else {
+        Finish(algo == GemmAlgo::kTile ? Float(c, m, n) : IntDot(c, m, n), c.e, m, n, at, c.y.type);
+      }
+    }
+  }
+}
+
+}}}  // namespace lutra::LUTRA_NS::reference
+LUTRA_EXACT_END

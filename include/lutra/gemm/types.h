@@ -1,0 +1,67 @@
+// The values of the GEMM front doors (lutra/activations.h, lutra/gemm.h).
+#pragma once
+#include "lutra/core/epilogue.h"
+#include "lutra/weights/packed.h"
+
+namespace lutra { inline namespace v0 {
+
+// How activations become int8. Scales are f32: one per row, one for all (per_tensor), or one per group of group_k
+// along K (a multiple of 32). code = round(x * (limit / absmax)), ties to even, limit = 2^(bits - 1) - 1;
+// x is about code * scale, scale = absmax / limit. See docs/numerics.md for NaN, infinity and tiny rows.
+struct ActSpec {
+  int bits = 8;  // 2 ... 8
+  bool per_tensor = false;
+  size_t group_k = 0;
+
+  constexpr bool operator==(const ActSpec&) const = default;
+};
+
+// A view of quantised rows: trivially copyable, valid as long as its memory. Besides the codes it holds the sum of the
+// codes per 32 k, from which zero points of the weights are corrected, and one row of zeros for RowMap's -1.
+class Activations {
+ public:
+  size_t m = 0, k = 0;
+  ActSpec spec;
+  const int8_t* codes = nullptr;  // row r at codes + r * stride, zero from k to stride; row m is the zero row
+  size_t stride = 0;              // bytes, a multiple of 64
+  const float* scales = nullptr;  // [m + 1][groups]
+  size_t groups = 1;
+  const int32_t* sums = nullptr;  // [m + 1][blocks], of 32 k each
+  size_t blocks = 0;
+
+  LUTRA_MEMBER const int8_t* Row(size_t r) const { return codes + r * stride; }
+  LUTRA_MEMBER float Scale(size_t r, size_t group) const { return scales[r * groups + group]; }
+};
+
+enum class GemmAlgo : uint8_t {
+  kAuto,
+  kIntDot,    // integer dot products of whole blocks: affine formats, groups of a multiple of 32
+  kIntLanes,  // the same sums for groups of any size
+  kTile,      // weights decoded to f32 tile by tile: float activations, table formats
+};
+
+// Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
+// Needs a weight packed with `segments`. row null: output m is row m of x (one segment).
+struct RowMap {
+  size_t m = 0, segments = 1;
+  const int32_t* row = nullptr;
+};
+
+// One multiplication of a list. Either xq or x.
+struct GemmCall {
+  const Activations* xq = nullptr;
+  ConstMatrixView x;  // f32, bf16 or f16; [rows, segment_k]
+  PackedMatrix w;
+  MatrixView y;  // [M, N]: f32, bf16, f16, i8, u8; i32: the integer sums themselves, without scales
+  Epilogue e;
+  RowMap rows;
+  GemmAlgo algo = GemmAlgo::kAuto;
+};
+
+// What a call would do, and why.
+struct Explanation {
+  GemmAlgo algo = GemmAlgo::kAuto;
+  char text[768] = {};  // lines: algorithm, target, bound, and each rejected algorithm with its reason
+};
+
+}}  // namespace lutra::v0

@@ -1,0 +1,2 @@
+// The compiled mode of lutra/activations.h.
+#include "lutra/activations.h"

@@ -1,0 +1,9 @@
+// The compiled mode of int_dot, for codes of 5 and 6 bits.
+#include "lutra/gemm/dispatch.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace internal {
+
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 1, 0>>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 0>>(int64_t);
+
+}}}  // namespace lutra::LUTRA_NS::internal
