@@ -35,3 +35,21 @@ endif()
 if(TARGET hwy AND NOT TARGET hwy::hwy)
   add_library(hwy::hwy ALIAS hwy)
 endif()
+
+# The target lutra_threads: what Highway's thread pool needs beyond hwy. Highway's own hwy_contrib where there is one;
+# else three of its files (the whole of it, a sorting library, takes minutes to compile).
+if(TARGET hwy_contrib OR TARGET hwy::hwy_contrib)
+  add_library(lutra_threads INTERFACE)
+  target_link_libraries(lutra_threads INTERFACE $<IF:$<TARGET_EXISTS:hwy::hwy_contrib>,hwy::hwy_contrib,hwy_contrib>)
+else()
+  find_package(Threads REQUIRED)
+  get_target_property(highway_SOURCE_DIR hwy SOURCE_DIR)
+  add_library(lutra_threads STATIC ${highway_SOURCE_DIR}/hwy/contrib/thread_pool/topology.cc
+              ${highway_SOURCE_DIR}/hwy/contrib/sort/vqsort.cc ${highway_SOURCE_DIR}/hwy/contrib/sort/vqsort_f64a.cc)
+  # Sorts a hundred timings while the pool tunes itself: one target is enough.
+  set_source_files_properties(${highway_SOURCE_DIR}/hwy/contrib/sort/vqsort_f64a.cc PROPERTIES
+                              COMPILE_DEFINITIONS HWY_COMPILE_ONLY_STATIC)
+  set_target_properties(lutra_threads PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  target_compile_features(lutra_threads PRIVATE cxx_std_17)
+  target_link_libraries(lutra_threads PUBLIC hwy::hwy Threads::Threads)
+endif()

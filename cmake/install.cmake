@@ -4,8 +4,9 @@ include(CMakePackageConfigHelpers)
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/lutra)
 
 target_include_directories(lutra INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_include_directories(lutra_thread_pool INTERFACE $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_include_directories(lutra_compiled PUBLIC $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
-install(TARGETS lutra lutra_compiled EXPORT lutra_targets)
+install(TARGETS lutra lutra_compiled lutra_thread_pool lutra_threads EXPORT lutra_targets)
 install(DIRECTORY include/lutra DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 install(EXPORT lutra_targets NAMESPACE lutra:: DESTINATION ${package_dir})
 

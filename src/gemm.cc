@@ -1,4 +1,5 @@
 // The compiled mode of lutra/gemm.h: the driver, and the kernels that serve all formats.
+#define LUTRA_BUILDS_GEMM
 #include "lutra/gemm.h"
 
 #include "formats.h"

@@ -70,7 +70,7 @@ class ActivationBuffer {
 
 }}  // namespace lutra::LUTRA_NS
 
-#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
+#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS_ACTIVATIONS)
 #include "lutra/dispatch.h"
 #include "lutra/gemm/quantize.h"
 #endif

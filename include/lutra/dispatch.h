@@ -3,15 +3,7 @@
 // #if HWY_ONCE; then this header finds the kernels there and runs nothing.
 #pragma once
 
-// Which targets are built; whoever defines HWY_DISABLED_TARGETS decides. SSE2 stays: it is the baseline of x86-64, and
-// without it the static target is the one-lane HWY_SCALAR. AVX3_DL is AVX-512 with VNNI; plain AVX3 machines run AVX2.
-#if !defined(HWY_DISABLED_TARGETS) && !defined(LUTRA_ALL_TARGETS)
-#define HWY_DISABLED_TARGETS (HWY_SSSE3 | HWY_AVX3 | HWY_AVX3_SPR | HWY_AVX3_ZEN4 | HWY_AVX10_2 | HWY_ALL_SVE)
-#endif
-// -march=x86-64-v3, -v4 and haswell promise AVX2 but not AES, without which Highway's static target would be SSSE3.
-#if defined(__AVX2__) && !defined(__AES__) && !defined(HWY_DISABLE_PCLMUL_AES)
-#define HWY_DISABLE_PCLMUL_AES
-#endif
+#include "lutra/simd/targets.h"  // before any header of Highway
 
 // Everything that kernels or Highway use, so that nothing is first seen inside a target region.
 #include <algorithm>

@@ -33,7 +33,7 @@ LUTRA_INLINE Status ForceTarget(Context& context, std::string_view name);
 
 }}  // namespace lutra::LUTRA_API_NS
 
-#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
+#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS_TARGETS)
 #include "lutra/dispatch.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {

@@ -23,9 +23,11 @@ inline ByteRange RangeOf(const ConstMatrixView& v) {
 inline bool Overlaps(const ConstMatrixView& a, const ConstMatrixView& b) {
   const ByteRange p = RangeOf(a), q = RangeOf(b);
   if (p.begin >= q.end || q.begin >= p.end) return false;
-  const auto stride = a.row_stride * static_cast<ptrdiff_t>(SizeOf(a.type));
-  if (stride <= 0 || stride != b.row_stride * static_cast<ptrdiff_t>(SizeOf(b.type))) return true;
-  const auto s = static_cast<uintptr_t>(stride);
+  const auto stride_of = [](const ConstMatrixView& v) {
+    return static_cast<uintptr_t>(v.row_stride < 0 ? -v.row_stride : v.row_stride) * SizeOf(v.type);
+  };
+  const uintptr_t s = stride_of(a.rows == 1 ? b : a);
+  if (s == 0 || (b.rows != 1 && s != stride_of(b))) return true;  // may be too careful, never too bold
   const uintptr_t a_row = a.cols * SizeOf(a.type), b_row = b.cols * SizeOf(b.type);
   const uintptr_t distance = (q.begin % s + s - p.begin % s) % s;  // where b's columns begin after a's
   return distance < a_row || distance + b_row > s;
@@ -144,6 +146,7 @@ inline void CheckListed(const PackedMatrix& w, FormatList list) {
 inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonKernels& common,
                     const Context& context) {
   GemmCall& c = t.call;
+  if (c.w.segments() == 0) Fail("Gemm: w is empty, it must come from Pack or Map");
   CheckListed(c.w, list);
   t.m = RowsOf(c);
   CheckCall(c, t.m);
@@ -236,7 +239,7 @@ Explanation ExplainListed(const GemmCall& call, const Context& context, std::spa
 }}  // namespace lutra::LUTRA_API_NS
 #endif
 
-#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
+#if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS_GEMM)
 #include "lutra/gemm/dispatch.h"
 #endif
 
