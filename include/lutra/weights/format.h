@@ -73,25 +73,22 @@ struct Ternary {
   static constexpr float Decode(unsigned code) { return static_cast<float>(code) - 1.0f; }
 };
 
+// The FormatInfo of Int<bits, zero_x2>.
+constexpr FormatInfo IntFormat(int bits, int zero_x2) {
+  const bool plain = zero_x2 == (bits == 1 ? 1 : 1 << bits);
+  const auto digit = [](int v) { return static_cast<char>('0' + v % 10); };
+  const char name[] = {
+      'i', 'n', 't', digit(bits), plain ? '\0' : '_', 'z', digit(zero_x2 / 100), digit(zero_x2 / 10), digit(zero_x2),
+      '\0'};
+  return AffineFormat(static_cast<uint16_t>(0x2000 + (zero_x2 << 4) + bits), name, bits, zero_x2, 1 << bits);
+}
+
 // kBits-bit codes around a zero point of kZeroX2 / 2. The default is two's complement shifted up (Int4: -8 ... 7) and
 // +-1/2 for one bit. Int<2, 3> is {-3/2, -1/2, 1/2, 3/2} (ParetoQ's SEQ), Int<4, 0> is unsigned.
 template <int kBits, int kZeroX2 = (kBits == 1 ? 1 : 1 << kBits)>
 struct Int {
   static_assert(kBits >= 1 && kBits <= 8 && kZeroX2 >= 0 && kZeroX2 <= 2 * ((1 << kBits) - 1));
-  static constexpr FormatInfo info = [] {
-    constexpr bool plain = kZeroX2 == (kBits == 1 ? 1 : 1 << kBits);
-    char name[] = {'i',
-                   'n',
-                   't',
-                   char('0' + kBits),
-                   plain ? '\0' : '_',
-                   'z',
-                   char('0' + kZeroX2 / 100),
-                   char('0' + kZeroX2 / 10 % 10),
-                   char('0' + kZeroX2 % 10),
-                   '\0'};
-    return AffineFormat(0x2000 + (kZeroX2 << 4) + kBits, name, kBits, kZeroX2, 1 << kBits);
-  }();
+  static constexpr FormatInfo info = IntFormat(kBits, kZeroX2);
   static constexpr float Decode(unsigned code) {
     return static_cast<float>(2 * static_cast<int>(code) - kZeroX2) * 0.5f;
   }

@@ -1,5 +1,6 @@
 // Definitions of lutra/weights/packed.h.
 #pragma once
+#include <atomic>
 #include <cmath>
 
 #include "lutra/weights/packed.h"
@@ -40,12 +41,12 @@ inline Status SpecOf(const PackedHeader& h, PackSpec* spec) {
            static_cast<Unit>(h.unit)};
   const Status status = CheckSpec(*spec);
   if (!status.ok()) return Error("Map: %s", status.message());
-  const bool affine_name = f.id >= 0x8000 || f.map == lutra::Map::kTable || f.id == Ternary::info.id ||
-                           f.id == 0x2000 + (f.zero_x2 << 4) + f.bits;
-  if (!affine_name || (f.id == Ternary::info.id && f != Ternary::info)) {
-    return Error("Map: format id 0x%x does not match its bits %d and zero_x2 %d", f.id, f.bits, f.zero_x2);
-  }
   return {};
+}
+
+// What is left of a value in storage of `type`.
+inline float RoundTo(float v, DType type) {
+  return type == DType::kBF16 ? ToFloat(ToBF16(v)) : type == DType::kF16 ? ToFloat(ToF16(v)) : v;
 }
 
 inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s, const PackedLayout& l) {
@@ -68,14 +69,50 @@ inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s
   };
   check("scale", c.scale);
   if (s.scales.has_offset) check("offset", c.offset);
+  const auto check_finite = [&](const char* name, const ConstMatrixView& v) {
+    for (size_t row = 0; row < v.rows; ++row) {
+      for (size_t g = 0; g < v.cols; ++g) {
+        const float value =
+            LoadFloat(v.data, v.type, static_cast<ptrdiff_t>(row) * v.row_stride + static_cast<ptrdiff_t>(g));
+        if (!std::isfinite(RoundTo(value, s.scales.type))) {
+          Fail("%s: rows.%s at row %zu, group %zu is %g, which %s does not hold", what, name, row, g, double{value},
+               NameOf(s.scales.type));
+        }
+      }
+    }
+  };
+  check_finite("scale", c.scale);
+  if (s.scales.has_offset) check_finite("offset", c.offset);
+  CheckedSize(what, c.n, c.code_stride);
   for (size_t row = 0; row < c.n; ++row) {
     const uint8_t* codes = c.codes + row * c.code_stride;
-    unsigned most = 0;
+    uint8_t most = 0;
     for (size_t k = 0; k < c.k; ++k) most = codes[k] > most ? codes[k] : most;
-    if (c.k != 0 && most >= s.format.codes) {
-      Fail("%s: rows.codes of row %zu hold %u, %s allows 0 ... %d", what, row, most, s.format.name.data(),
+    if (most >= s.format.codes) {
+      Fail("%s: rows.codes of row %zu hold %d, %s allows 0 ... %d", what, row, most, s.format.name.data(),
            s.format.codes - 1);
     }
+  }
+}
+
+// A row's codes of one block to its lanes: four codes at a time, byte by byte, as the units are drawn.
+inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, size_t row, uint8_t* block) {
+  unsigned done = 0;
+  uint8_t* unit = block + row * 4;
+  for (const unsigned b : f.planes) {
+    if (b == 0) break;
+    const uint32_t mask = ((1u << b) - 1) * 0x01010101u;
+    for (size_t u = 0; u < b; ++u, unit += 128) {
+      uint32_t lane = 0;
+      for (unsigned shift = 0; shift < 8; shift += b, codes += 4) {
+        uint32_t four;
+        std::memcpy(&four, codes, 4);
+        lane |= (four >> done & mask) << shift;
+      }
+      std::memcpy(unit, &lane, 4);
+    }
+    codes -= kBlockK;
+    done += b;
   }
 }
 
@@ -92,24 +129,20 @@ inline void PackPanel(const CodedMatrix& c, const PackSpec& s, const PackedLayou
   std::memset(codes, 0, l.panel_bytes);
   std::memset(scales, 0, l.scale_panel_bytes);
   if (offsets != nullptr) std::memset(offsets, 0, l.scale_panel_bytes);
-  for (size_t row = 0; row < rows; ++row) {
-    for (size_t segment = 0; segment < s.segments; ++segment) {
-      const uint8_t* from = c.codes + (first + row) * c.code_stride + segment * s.segment_k;
-      uint8_t* to = codes + segment * l.blocks_per_segment * 128 * s.format.bits;
-      unsigned done = 0;
-      size_t plane_at = 0;
-      for (const unsigned b : s.format.planes) {
-        if (b == 0) break;
-        const unsigned mask = (1u << b) - 1;
-        for (size_t k = 0; k < s.segment_k; ++k) {
-          const FieldAt at = FieldOf(plane_at, b, row, k % kBlockK);
-          uint8_t& byte = to[k / kBlockK * 128 * s.format.bits + at.byte];
-          byte = static_cast<uint8_t>(byte | (unsigned{from[k]} >> done & mask) << at.shift);
-        }
-        done += b;
-        plane_at += size_t{128} * b;
+  for (size_t block = 0; block < l.blocks; ++block) {
+    const size_t segment = block / l.blocks_per_segment, k = block % l.blocks_per_segment * kBlockK;
+    const size_t left = s.segment_k - k;
+    for (size_t row = 0; row < rows; ++row) {
+      const uint8_t* from = c.codes + (first + row) * c.code_stride + segment * s.segment_k + k;
+      uint8_t tail[kBlockK] = {};
+      if (left < kBlockK) {
+        std::memcpy(tail, from, left);
+        from = tail;
       }
+      PackBlockRow(from, s.format, row, codes + block * 128 * s.format.bits);
     }
+  }
+  for (size_t row = 0; row < rows; ++row) {
     const size_t scale_row = s.scales.per_tensor ? 0 : first + row;
     for (size_t g = 0; g < l.groups; ++g) {
       const auto at = [&](const ConstMatrixView& v) {
@@ -134,6 +167,9 @@ inline Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const f
   if (spec.format.map == Map::kTable && table == nullptr) {
     return Error("BeginPack: table is null, format %s needs %d values", spec.format.name.data(),
                  spec.format.MaxPattern() + 1);
+  }
+  for (int c = 0; spec.format.map == Map::kTable && c <= spec.format.MaxPattern(); ++c) {
+    if (!std::isfinite(table[c])) return Error("BeginPack: table[%d] is %g, must be finite", c, double{table[c]});
   }
   std::memset(blob.data(), 0, l.bytes);
   PackedHeader h{};
@@ -163,7 +199,10 @@ inline Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const f
   return {};
 }
 
-inline void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context) {
+namespace internal {
+
+// PackRows, and how many of its tasks the executor ran in this call.
+inline size_t PackSome(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context) {
   PackedMatrix all;
   const Status status = PackedMatrix::Map(blob, &all);
   if (!status.ok()) Fail("PackRows: blob: %s", status.message());
@@ -174,25 +213,38 @@ inline void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& ro
     Fail("PackRows: n0 is %zu with %zu rows; n0 must be a multiple of 32, the rows too or end at n = %zu", n0, rows.n,
          spec.n);
   }
-  internal::CheckCoded("PackRows", rows, spec, l);
+  CheckCoded("PackRows", rows, spec, l);
+  if (all.table() != nullptr && rows.table != nullptr &&
+      std::memcmp(rows.table, all.table(), sizeof(float) << spec.format.bits) != 0) {
+    Fail("PackRows: rows.table differs from the blob's");
+  }
   struct Job {
     const CodedMatrix* rows;
     const PackSpec* spec;
     const PackedLayout* l;
     std::byte* blob;
     size_t panel0;
+    mutable std::atomic<size_t> done{0};
   };
   const Job job{&rows, &spec, &l, blob.data(), n0 / kPanelRows};
   const auto task = [](const void* p, size_t i, size_t) {
     const Job& j = *static_cast<const Job*>(p);
     const PackedLayout& at = *j.l;
     const size_t panel = j.panel0 + i;
-    internal::PackPanel(*j.rows, *j.spec, at, i * kPanelRows,
-                        reinterpret_cast<uint8_t*>(j.blob) + at.codes_at + panel * at.panel_bytes,
-                        j.blob + at.scales_at + panel * at.scale_panel_bytes,
-                        j.spec->scales.has_offset ? j.blob + at.offsets_at + panel * at.scale_panel_bytes : nullptr);
+    PackPanel(*j.rows, *j.spec, at, i * kPanelRows,
+              reinterpret_cast<uint8_t*>(j.blob) + at.codes_at + panel * at.panel_bytes,
+              j.blob + at.scales_at + panel * at.scale_panel_bytes,
+              j.spec->scales.has_offset ? j.blob + at.offsets_at + panel * at.scale_panel_bytes : nullptr);
+    j.done.fetch_add(1);
   };
   context.executor().run(context.executor(), (rows.n + kPanelRows - 1) / kPanelRows, task, &job);
+  return job.done.load();
+}
+
+}  // namespace internal
+
+inline void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context) {
+  internal::PackSome(blob, n0, rows, context);
 }
 
 inline PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments) {
@@ -202,7 +254,11 @@ inline PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segme
   PackedBuffer buffer = PackedBuffer::Allocate(PackedBytes(spec));
   const Status status = BeginPack(spec, buffer.bytes(), rows.table);
   if (!status.ok()) Fail("Pack: %s", status.message());
-  PackRows(buffer.bytes(), 0, rows, context);
+  const size_t panels = (rows.n + kPanelRows - 1) / kPanelRows;
+  const size_t done = internal::PackSome(buffer.bytes(), 0, rows, context);
+  if (done != panels) {
+    Fail("Pack: context ran %zu of %zu tasks; with Share every thread would get a part of its own", done, panels);
+  }
   return buffer;
 }
 
@@ -212,6 +268,7 @@ inline namespace v0 {
 
 LUTRA_MEMBER PackedBuffer PackedBuffer::Allocate(size_t size) {
   PackedBuffer buffer;
+  if (size >= internal::kTooManyBytes) Fail("PackedBuffer: no memory for %zu bytes", size);
   const size_t whole = (size + 63) / 64 * 64;
   buffer.data_ = static_cast<std::byte*>(std::aligned_alloc(64, whole == 0 ? 64 : whole));
   if (buffer.data_ == nullptr) Fail("PackedBuffer: no memory for %zu bytes", size);
@@ -291,41 +348,80 @@ inline size_t GroupOf(const PackedMatrix& w, size_t k) {
 
 inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
   if (row >= w.n()) Fail("DecodeRow: row is %zu, the matrix has %zu", row, w.n());
-  for (size_t k = 0; k < w.k(); ++k) {
-    const size_t group = GroupOf(w, k);
-    const float scaled = ValueOf(w.format(), w.table(), w.Code(row, k)) * w.ScaleOf(row, group);
-    out[k] = w.scales().has_offset ? scaled + w.OffsetOf(row, group) : scaled;
+  const size_t group_k = w.scales().group_k == 0 ? w.segment_k() : w.scales().group_k;
+  for (size_t segment = 0; segment < (w.segment_k() == 0 ? 0 : w.segments()); ++segment) {
+    const uint8_t* blocks = w.Codes(row / kPanelRows) + segment * w.blocks_per_segment() * w.block_bytes();
+    for (size_t k = 0; k < w.segment_k();) {
+      const size_t group = GroupOf(w, segment * w.segment_k() + k);
+      const float scale = w.ScaleOf(row, group), offset = w.OffsetOf(row, group);
+      const size_t end = w.segment_k() - k < group_k ? w.segment_k() : k + group_k;
+      for (; k < end; ++k) {
+        const uint8_t* block = blocks + k / kBlockK * w.block_bytes();
+        const float scaled =
+            ValueOf(w.format(), w.table(), CodeIn(block, w.format(), row % kPanelRows, k % kBlockK)) * scale;
+        *out++ = w.scales().has_offset ? scaled + offset : scaled;
+      }
+    }
   }
 }
 
-inline Status VerifyPacked(const PackedMatrix& w) {
-  const size_t groups = w.scales().group_k == 0 ? 1 : w.groups();
-  if (w.format().map == Map::kTable) {
-    for (int c = 0; c <= w.format().MaxPattern(); ++c) {
-      if (!std::isfinite(w.table()[c])) return Error("Verify: table[%d] is not finite", c);
-    }
+inline Status VerifyTable(const PackedMatrix& w) {
+  const size_t values = size_t{1} << w.format().bits;
+  for (size_t c = 0; c < values; ++c) {
+    if (!std::isfinite(w.table()[c])) return Error("Verify: table[%zu] is not finite", c);
   }
-  for (size_t row = 0; row < w.panels() * kPanelRows; ++row) {
-    for (size_t g = 0; g < groups; ++g) {
+  for (size_t c = values; c % 16 != 0; ++c) {  // up to the next multiple of 64 bytes
+    if (std::bit_cast<uint32_t>(w.table()[c]) != 0) return Error("Verify: the padding of the table is not zero");
+  }
+  return {};
+}
+inline Status VerifyScales(const PackedMatrix& w, size_t panel) {
+  for (size_t g = 0; g < w.groups(); ++g) {
+    for (size_t row = panel * kPanelRows; row < (panel + 1) * kPanelRows; ++row) {
       const float scale = w.ScaleOf(row, g), offset = w.OffsetOf(row, g);
       if (!std::isfinite(scale) || !std::isfinite(offset))
         return Error("Verify: scale or offset of row %zu, group %zu is not finite", row, g);
       if (row >= w.n() && (scale != 0.0f || offset != 0.0f)) return Error("Verify: padding row %zu has a scale", row);
-    }
-    for (size_t s = 0; s < w.segments(); ++s) {
-      for (size_t k = 0; k < w.blocks_per_segment() * kBlockK; ++k) {
-        const uint8_t* block = w.Codes(row / kPanelRows) + (s * w.blocks_per_segment() + k / kBlockK) * w.block_bytes();
-        const unsigned code = CodeIn(block, w.format(), row % kPanelRows, k % kBlockK);
-        if (row >= w.n() || k >= w.segment_k()) {
-          if (code != 0) return Error("Verify: padding at row %zu, segment %zu, k %zu holds code %u", row, s, k, code);
-        } else if (code >= w.format().codes) {
-          return Error("Verify: code of row %zu, segment %zu, k %zu is %u, %s allows 0 ... %d", row, s, k, code,
-                       w.format().name.data(), w.format().codes - 1);
-        }
+      if (row < w.n() && w.scales().per_tensor && (scale != w.ScaleOf(0, g) || offset != w.OffsetOf(0, g))) {
+        return Error("Verify: scale or offset of row %zu differs from row 0, the format has one per tensor", row);
       }
     }
   }
   return {};
+}
+inline Status VerifyBlock(const PackedMatrix& w, size_t panel, size_t segment, size_t k0) {
+  const FormatInfo& f = w.format();
+  const size_t rows = w.n() - panel * kPanelRows, columns = w.segment_k() - k0;
+  if (f.codes == f.MaxPattern() + 1 && rows >= kPanelRows && columns >= kBlockK) return {};  // any bits will do
+  const uint8_t* block = w.Codes(panel) + (segment * w.blocks_per_segment() + k0 / kBlockK) * w.block_bytes();
+  for (size_t row = 0; row < kPanelRows; ++row) {
+    for (size_t k = 0; k < kBlockK; ++k) {
+      const unsigned code = CodeIn(block, f, row, k);
+      if (row >= rows || k >= columns) {
+        if (code == 0) continue;
+        return Error("Verify: padding at row %zu, segment %zu, k %zu holds code %u", panel * kPanelRows + row, segment,
+                     k0 + k, code);
+      }
+      if (code >= f.codes) {
+        return Error("Verify: code of row %zu, segment %zu, k %zu is %u, %s allows 0 ... %d", panel * kPanelRows + row,
+                     segment, k0 + k, code, f.name.data(), f.codes - 1);
+      }
+    }
+  }
+  return {};
+}
+
+// Its time is bounded by the bytes it reads: shapes without any are not looped over.
+inline Status VerifyPacked(const PackedMatrix& w) {
+  Status status = w.format().map == Map::kTable && w.table() != nullptr ? VerifyTable(w) : Status();
+  const size_t panels = w.groups() == 0 ? 0 : w.panels(), segments = w.segment_k() == 0 ? 0 : w.segments();
+  for (size_t panel = 0; panel < panels && status.ok(); ++panel) {
+    status = VerifyScales(w, panel);
+    for (size_t segment = 0; segment < segments; ++segment) {
+      for (size_t k = 0; k < w.segment_k() && status.ok(); k += kBlockK) status = VerifyBlock(w, panel, segment, k);
+    }
+  }
+  return status;
 }
 
 }}  // namespace LUTRA_NS::internal
@@ -351,20 +447,21 @@ LUTRA_MEMBER PackedMatrix PackedMatrix::Ks(size_t begin, size_t end) const {
   const size_t group = scales_.group_k;
   const bool whole = segments_ > 1;
   const auto fits = [&](size_t v) {
-    return whole ? v % segment_k_ == 0 : v % kBlockK == 0 && (group == 0 || v % group == 0);
+    return whole ? segment_k_ == 0 || v % segment_k_ == 0 : v % kBlockK == 0 && (group == 0 || v % group == 0);
   };
   if (begin > end || end > k() || !fits(begin) || (end != k() && !fits(end))) {
     Fail("Ks: [%zu, %zu) must begin and end at multiples of %s (or at k = %zu)", begin, end,
          whole ? "segment_k" : "32 and of group_k", k());
   }
   PackedMatrix m = *this;
-  m.codes_ += (whole ? begin / segment_k_ * blocks_per_segment() : begin / kBlockK) * block_bytes();
-  const size_t first_group = group == 0 ? 0 : whole ? begin / segment_k_ * groups_per_segment_ : begin / group;
+  const size_t segment = segment_k_ == 0 ? 0 : begin / segment_k_;
+  m.codes_ += (whole ? segment * blocks_per_segment() : begin / kBlockK) * block_bytes();
+  const size_t first_group = group == 0 ? 0 : whole ? segment * groups_per_segment_ : begin / group;
   const size_t skip = first_group * kPanelRows * SizeOf(scales_.type);
   m.scale_ += skip;
   if (m.offset_ != nullptr) m.offset_ += skip;
   if (whole) {
-    m.segments_ = (end - begin) / segment_k_;
+    if (segment_k_ != 0) m.segments_ = (end - begin) / segment_k_;
   } else {
     m.segment_k_ = end - begin;
     if (group != 0) m.groups_per_segment_ = (m.segment_k_ + group - 1) / group;

@@ -16,6 +16,7 @@
 // activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target and no vector length.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstdlib>
 #include <cstring>
 #include <span>
@@ -70,6 +71,7 @@ struct PackedHeader {
   uint64_t reserved;
 };
 static_assert(sizeof(PackedHeader) == 128);
+static_assert(std::endian::native == std::endian::little, "packed files are little-endian");
 
 // Where things are in a blob of a PackSpec.
 struct PackedLayout {
@@ -83,7 +85,7 @@ class PackedMatrix {
  public:
   // Checks a blob in O(1) and trusts nothing of it. Needs data aligned to 64 bytes; bytes behind the blob are ignored.
   static Status Map(std::span<const std::byte> blob, PackedMatrix* out);
-  // Reads every byte: codes in use, zero padding, finite scales and table.
+  // Reads every byte that Map did not: codes in use, zero padding, finite scales and table, one scale per tensor.
   Status Verify() const;
 
   // Output rows [begin, end) as a matrix of the same blob. begin is a multiple of 32; end too, or n().
@@ -98,7 +100,7 @@ class PackedMatrix {
   LUTRA_MEMBER size_t segments() const { return segments_; }
   LUTRA_MEMBER const FormatInfo& format() const { return format_; }
   LUTRA_MEMBER const Scales& scales() const { return scales_; }
-  LUTRA_MEMBER size_t groups() const { return groups_per_segment_ * segments_; }
+  LUTRA_MEMBER size_t groups() const { return scales_.group_k == 0 ? 1 : groups_per_segment_ * segments_; }
   LUTRA_MEMBER size_t groups_per_segment() const { return groups_per_segment_; }
   LUTRA_MEMBER size_t blocks_per_segment() const { return (segment_k_ + kBlockK - 1) / kBlockK; }
   LUTRA_MEMBER size_t panels() const { return (n_ + kPanelRows - 1) / kPanelRows; }
@@ -134,11 +136,11 @@ class PackedMatrix {
 class PackedBuffer {
  public:
   PackedBuffer() = default;
-  PackedBuffer(PackedBuffer&& other) noexcept : data_(other.data_), size_(other.size_) {
+  LUTRA_MEMBER PackedBuffer(PackedBuffer&& other) noexcept : data_(other.data_), size_(other.size_) {
     other.data_ = nullptr;
     other.size_ = 0;
   }
-  PackedBuffer& operator=(PackedBuffer&& other) noexcept {
+  LUTRA_MEMBER PackedBuffer& operator=(PackedBuffer&& other) noexcept {
     std::byte* const data = data_;
     const size_t size = size_;
     data_ = other.data_;
@@ -147,7 +149,7 @@ class PackedBuffer {
     other.size_ = size;
     return *this;
   }
-  ~PackedBuffer() { std::free(data_); }
+  LUTRA_MEMBER ~PackedBuffer() { std::free(data_); }
 
   LUTRA_MEMBER std::span<const std::byte> bytes() const { return {data_, size_}; }
   LUTRA_MEMBER std::span<std::byte> bytes() { return {data_, size_}; }
@@ -174,22 +176,34 @@ constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
 inline Status CheckSpec(const PackSpec& s) {
   const FormatInfo& f = s.format;
   int bits = 0;
+  bool ended = false;
   for (const uint8_t plane : f.planes) {
     if (plane != 0 && plane != 1 && plane != 2 && plane != 4 && plane != 8) {
       return Error("format: a plane has %d bits, allowed are 1, 2, 4, 8", plane);
     }
+    if (plane != 0 && ended) return Error("format: a plane of 0 bits comes before one of %d, it must be last", plane);
+    ended = plane == 0;
     bits += plane;
   }
   if (f.bits < 1 || f.bits > 8 || bits != f.bits) {
     return Error("format: bits is %d and the planes hold %d, allowed are 1 ... 8 and equal", f.bits, bits);
   }
-  if (f.name[15] != '\0') return Error("format: name is not zero-terminated");
+  size_t length = 0;
+  while (length < f.name.size() && f.name[length] >= ' ' && f.name[length] <= '~') ++length;
+  for (size_t i = length; i < f.name.size(); ++i) length = f.name[i] != '\0' ? f.name.size() : length;
+  if (length == f.name.size()) return Error("format: name is not at most 15 printable characters, then zeros");
   if (f.map > Map::kTable) return Error("format: map is %d, allowed are 0 and 1", static_cast<int>(f.map));
   if (f.zero_x2 < 0 || f.zero_x2 > 2 * f.MaxPattern()) {
     return Error("format: zero_x2 is %d, allowed is 0 ... %d", f.zero_x2, 2 * f.MaxPattern());
   }
   if (f.codes < 1 || f.codes > f.MaxPattern() + 1) {
     return Error("format: codes is %d, allowed is 1 ... %d", f.codes, f.MaxPattern() + 1);
+  }
+  if (f.map == Map::kTable && f.zero_x2 != 0) return Error("format: zero_x2 is %d, must be 0 with a table", f.zero_x2);
+  // Tables are in the blob; an affine format of lutra's must be what its id says.
+  const bool own = f.id == Ternary::info.id || (f.id >= 0x2000 && f.id < 0x4000) || f.map == Map::kAffine;
+  if (f.id < 0x8000 && own && f != Ternary::info && (f.map == Map::kTable || f != IntFormat(f.bits, f.zero_x2))) {
+    return Error("format: id is 0x%x, which is lutra's and not this format; a format of yours begins at 0x8000", f.id);
   }
   if (s.unit > Unit::kLane32) return Error("unit is %d, allowed is 0", static_cast<int>(s.unit));
   if (!IsFloat(s.scales.type)) {
@@ -199,7 +213,7 @@ inline Status CheckSpec(const PackSpec& s) {
     return Error("scales: group_k is %zu, must be 0 with per_tensor", s.scales.group_k);
   }
   if (s.scales.super_k != 0) return Error("scales: super_k is %zu, this version allows 0", s.scales.super_k);
-  constexpr size_t kMost = size_t{1} << 40;  // keeps every product below far from overflow, and N * K below 2^62
+  constexpr size_t kMost = size_t{1} << 40;  // with k up to 2^30: the bytes of a panel and their sums cannot overflow
   if (s.n > kMost) return Error("n is %zu, allowed is 0 ... 2^40", s.n);
   size_t k = 0;
   if (s.segments < 1 || __builtin_mul_overflow(s.segment_k, s.segments, &k) || k > size_t{1} << 30 ||
@@ -217,20 +231,22 @@ inline Status CheckSpec(const PackSpec& s) {
   return {};
 }
 
-// Of a spec that CheckSpec accepts. Saturates `bytes` to SIZE_MAX / 2 where memory could never hold it.
+// More than any memory has; a layout whose sections saturate at it adds up without overflow.
+inline constexpr size_t kTooManyBytes = SIZE_MAX / 8;
+
+// Of a spec that CheckSpec accepts. `bytes` is at least kTooManyBytes where memory could never hold it.
 inline PackedLayout LayoutOf(const PackSpec& s) {
   PackedLayout l;
   l.panels = (s.n + kPanelRows - 1) / kPanelRows;
   l.blocks_per_segment = (s.segment_k + kBlockK - 1) / kBlockK;
   l.blocks = l.blocks_per_segment * s.segments;
   l.groups_per_segment = s.scales.group_k == 0 ? 1 : (s.segment_k + s.scales.group_k - 1) / s.scales.group_k;
-  if (s.scales.group_k == 0 && s.segments > 1) l.groups_per_segment = 1;
   l.groups = s.scales.group_k == 0 ? 1 : l.groups_per_segment * s.segments;
   l.panel_bytes = l.blocks * 128 * s.format.bits;
   l.scale_panel_bytes = l.groups * kPanelRows * SizeOf(s.scales.type);
   const auto section = [&](size_t count, size_t each, size_t at) {
     size_t size = 0;
-    if (__builtin_mul_overflow(count, each, &size) || size > SIZE_MAX / 8) size = SIZE_MAX / 8;
+    if (__builtin_mul_overflow(count, each, &size) || size > kTooManyBytes) size = kTooManyBytes;
     return RoundUp(at + size, 64);
   };
   l.codes_at = sizeof(PackedHeader);
@@ -271,21 +287,22 @@ inline size_t PackedBytes(const PackSpec& spec) {
   const Status status = internal::CheckSpec(spec);
   if (!status.ok()) Fail("PackedBytes: %s", status.message());
   const size_t bytes = internal::LayoutOf(spec).bytes;
-  if (bytes > static_cast<size_t>(PTRDIFF_MAX) / 2)
+  if (bytes >= internal::kTooManyBytes) {
     Fail("PackedBytes: n = %zu rows of k = %zu do not fit into memory", spec.n, spec.segment_k * spec.segments);
+  }
   return bytes;
 }
 
 // Writes header, table and zeros into `blob`. Then PackRows fills it, in any order, from any thread. A table of 2^bits
-// values is needed for Map::kTable only. A bad spec, a wrong size, alignment or table is an error; nothing is written.
+// finite values is needed for Map::kTable only. A bad spec, size, alignment or table is an error; nothing is written.
 Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const float* table = nullptr);
 
 // Packs rows n0 ... n0 + rows.n of a begun blob; n0 is a multiple of 32, and so is rows.n unless they are the last.
 // Different panels may be packed at the same time. Fails on anything that does not match the blob's spec, or on a code
-// that the format does not use; nothing is written then.
+// that the format does not use, or a scale that Scales::type does not hold; nothing is written then.
 void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context);
 
-// All of it at once. segments: see PackSpec.
+// All of it at once, into new memory (so not with Share). segments: see PackSpec.
 PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments = 1);
 
 }}  // namespace lutra::LUTRA_NS

@@ -112,10 +112,6 @@ LUTRA_MEMBER CodedBuffer CodedBuffer::Allocate(const FormatInfo& format, const S
 inline namespace LUTRA_NS {
 namespace internal {
 
-inline float RoundTo(float v, DType type) {
-  return type == DType::kBF16 ? ToFloat(ToBF16(v)) : type == DType::kF16 ? ToFloat(ToF16(v)) : v;
-}
-
 // Rows [row0, row1), columns [k0, k1) of w.
 struct Scope {
   size_t row0, row1, k0, k1;
