@@ -5,3 +5,5 @@
 #include "lutra/gemm/int_dot-inl.h"
 #include "lutra/gemm/int_lanes-inl.h"
 #include "lutra/gemm/tile-inl.h"
+#include "lutra/depthwise/direct-inl.h"
+#include "lutra/depthwise/shift-inl.h"

@@ -1,0 +1,79 @@
+// What a front door hands to the kernels of this room.
+#pragma once
+#include <algorithm>
+
+#include "lutra/core/epilogue.h"
+#include "lutra/depthwise/geometry.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
+
+inline constexpr size_t kDirectTile = 8;  // output pixels of a register tile: 8 sums hide an FMA's 4 cycles, twice each
+inline constexpr size_t kMostLanes = 64;  // of f32: SVE
+
+constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
+constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_t>(i) * stride; }
+
+// Scratch of NCHW, per worker: the taps of one channel, then input rows, padded. Columns are stored by phase (column
+// modulo stride_w), so that neighbouring outputs read neighbouring floats at any stride:
+//   row r: [phase 0: columns 0, s, 2 s, ...][phase 1: 1, s + 1, ...] ... each `phase_floats` long
+struct NchwScratchSizes {
+  size_t block = 0;  // output columns at a time
+  size_t rows = 0, phase_floats = 0, row_floats = 0, tap_floats = 0, bytes = 0;
+};
+inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g, size_t out_h, size_t out_w,
+                                    bool in_place, size_t lanes) {
+  const char* const what = "DepthwisePlan: scratch";
+  constexpr size_t kMostColumns = 128;
+  NchwScratchSizes s;
+  const size_t blocks = in_place ? 1 : (out_w + kMostColumns - 1) / kMostColumns;
+  s.block = blocks == 0 ? 0 : RoundUp((out_w + blocks - 1) / blocks, lanes);
+  s.rows = ((in_place ? RoundUp(out_h, kDirectTile) : kDirectTile) - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
+  s.phase_floats = RoundUp(s.block + g.dil_w * (kw - 1) / g.stride_w + 1, 16);
+  s.row_floats = internal::CheckedSize(what, s.phase_floats, g.stride_w);
+  s.tap_floats = RoundUp(internal::CheckedSize(what, kh, kw), 16);
+  s.bytes = (s.tap_floats + internal::CheckedSize(what, s.rows, s.row_floats)) * sizeof(float);
+  return s;
+}
+
+// A direct convolution or, without taps, a shift of one image or channel range of one.
+struct DepthwiseArgs {
+  ConstImageView in;
+  ImageView out;
+  Layout layout = Layout::kNhwc;
+  Epilogue epilogue;
+  bool plain = false;  // f32 out, and nothing but a bias and ReLU: finished in the tile's registers
+  // convolution
+  const float* taps = nullptr;  // DepthwiseKernel::blocks()
+  size_t kh = 0, kw = 0;
+  ConvGeometry g;
+  const int32_t* rows = nullptr;  // DepthwisePlan::row_map(), col_map()
+  const int32_t* cols = nullptr;
+  size_t mapped_cols = 0;
+  bool staged = false;  // in place: each task copies its input to scratch first
+  // shift
+  int shift_h = 0, shift_w = 0;
+  // how tasks cut the work; never changes a result
+  size_t task_rows = 1;      // output rows of an image (NHWC), of a plane (NCHW)
+  size_t task_channels = 1;  // channels; in NHWC a multiple of kTapBlock, or all
+};
+
+// Task `task` of worker-owned scratch; args == nullptr runs nothing. Returns the target it is built for.
+using DepthwiseKernelFn = int64_t (*)(const DepthwiseArgs* args, size_t task, void* scratch);
+
+// Which piece of the image a task is: channels fastest, then rows, then images.
+struct DepthwisePiece {
+  size_t n, y_begin, y_end, c_begin, c_end;
+};
+inline size_t DepthwiseTasks(const DepthwiseArgs& a) {
+  if (a.out.n == 0 || a.out.h == 0 || a.out.w == 0 || a.out.c == 0) return 0;
+  return a.out.n * ((a.out.h + a.task_rows - 1) / a.task_rows) * ((a.out.c + a.task_channels - 1) / a.task_channels);
+}
+inline DepthwisePiece PieceOf(const DepthwiseArgs& a, size_t task) {
+  const size_t row_pieces = (a.out.h + a.task_rows - 1) / a.task_rows;
+  const size_t channel_pieces = (a.out.c + a.task_channels - 1) / a.task_channels;
+  const size_t c = task % channel_pieces * a.task_channels, rest = task / channel_pieces;
+  const size_t y = rest % row_pieces * a.task_rows;
+  return {rest / row_pieces, y, std::min(a.out.h, y + a.task_rows), c, std::min(a.out.c, c + a.task_channels)};
+}
+
+}}}  // namespace lutra::LUTRA_NS::depthwise

@@ -1,0 +1,199 @@
+// Building kernels and plans: all that allocates. Plain C++, once per unit.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <string>
+
+#include "lutra/depthwise/args.h"
+#include "lutra/depthwise/choose.h"
+#include "lutra/depthwise/plan.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
+
+inline const char* NameOf(Pad pad) {
+  return pad == Pad::kZero       ? "zero"
+         : pad == Pad::kCircular ? "circular"
+         : pad == Pad::kReflect  ? "reflect"
+                                 : "replicate";
+}
+
+// One side pair of a ConvGeometry: checks it and replaces -1.
+inline void ResolvePadding(const char* names[2], size_t k, size_t dil, int* before, int* after) {
+  for (int i = 0; i < 2; ++i) {
+    const int pad = i == 0 ? *before : *after;
+    if (pad < -1) Fail("DepthwiseKernel: padding %s is %d, must be -1 (same) or at least 0", names[i], pad);
+  }
+  const auto total = static_cast<int>(dil * (k - 1));
+  if (*before == -1) *before = total / 2;
+  if (*after == -1) *after = total - total / 2;
+}
+
+LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
+  const char* const what = "DepthwiseKernel";
+  if (taps.type != DType::kF32) Fail("%s: taps.type is %s, must be f32", what, lutra::NameOf(taps.type));
+  if (taps.n != 1) Fail("%s: taps.n is %zu, must be 1 (channels are c: Nchw(p, 1, C, KH, KW))", what, taps.n);
+  if (taps.h == 0 || taps.w == 0 || taps.c == 0) {
+    Fail("%s: taps are %zu x %zu for %zu channels, must be at least 1 x 1 for 1", what, taps.h, taps.w, taps.c);
+  }
+  internal::CheckImage("DepthwiseKernel: taps", taps);
+  ConvGeometry g = geometry;
+  if (g.stride_h == 0 || g.stride_w == 0) {
+    Fail("%s: stride is %zu x %zu, must be at least 1", what, g.stride_h, g.stride_w);
+  }
+  if (g.dil_h == 0 || g.dil_w == 0) Fail("%s: dilation is %zu x %zu, must be at least 1", what, g.dil_h, g.dil_w);
+  if (g.pad > Pad::kReplicate) Fail("%s: pad is %d, not a Pad", what, static_cast<int>(g.pad));
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
+  if (taps.h > kMost || taps.w > kMost || internal::CheckedSize(what, taps.h, g.dil_h) > kMost ||
+      internal::CheckedSize(what, taps.w, g.dil_w) > kMost) {
+    Fail("%s: taps of %zu x %zu, dilated by %zu x %zu, span more than %zu pixels", what, taps.h, taps.w, g.dil_h,
+         g.dil_w, kMost);
+  }
+  const char* vertical[2] = {"top", "bottom"};
+  const char* horizontal[2] = {"left", "right"};
+  ResolvePadding(vertical, taps.h, g.dil_h, &g.top, &g.bottom);
+  ResolvePadding(horizontal, taps.w, g.dil_w, &g.left, &g.right);
+
+  constexpr size_t kBlock = kTapBlock;
+  const size_t block_floats = internal::CheckedSize(what, taps.h, taps.w, kBlock),
+               blocks = (taps.c + kBlock - 1) / kBlock;
+  DepthwiseKernelParts parts;
+  parts.memory = SharedBytes(internal::CheckedSize(what, blocks, block_floats) * sizeof(float));
+  parts.c = taps.c;
+  parts.h = taps.h;
+  parts.w = taps.w;
+  parts.geometry = g;
+  auto* const to = static_cast<float*>(parts.memory.data());
+  const auto* const from = static_cast<const float*>(taps.data);
+  for (size_t c = 0; c < taps.c; ++c) {
+    for (size_t y = 0; y < taps.h; ++y) {
+      for (size_t x = 0; x < taps.w; ++x) {
+        const float tap = from[At(y, taps.sh) + At(x, taps.sw) + At(c, taps.sc)];
+        if (!std::isfinite(tap)) Fail("%s: tap y %zu, x %zu of channel %zu is %f, must be finite", what, y, x, c, tap);
+        to[c / kBlock * block_floats + (y * taps.w + x) * kBlock + c % kBlock] = tap;
+      }
+    }
+  }
+  return parts;
+}
+
+// Pixel `p` of a padded line -> pixel of the line of `size`, -1 where it is zero.
+inline int32_t PaddedSource(int64_t p, int64_t size, Pad pad) {
+  if (p >= 0 && p < size) return static_cast<int32_t>(p);
+  switch (pad) {
+    case Pad::kZero:
+      break;
+    case Pad::kCircular:
+      return static_cast<int32_t>((p % size + size) % size);
+    case Pad::kReflect:
+      return static_cast<int32_t>(p < 0 ? -p : 2 * (size - 1) - p);
+    case Pad::kReplicate:
+      return static_cast<int32_t>(p < 0 ? 0 : size - 1);
+  }
+  return -1;
+}
+
+struct Line {  // one axis of a plan
+  const char* name;
+  size_t size, k, stride, dil;
+  int before, after;
+  Pad pad;
+};
+struct LinePlan {
+  size_t out = 0, stride = 1, dil = 1, padded = 0, mapped = 0;
+};
+inline LinePlan PlanLine(const Line& l) {
+  const char* const what = "DepthwisePlan";
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
+  if (l.size > kMost) Fail("%s: %s is %zu, must be at most %zu", what, l.name, l.size, kMost);
+  const size_t before = static_cast<size_t>(l.before), after = static_cast<size_t>(l.after);
+  if (l.pad != Pad::kZero && l.size == 0 && before + after != 0) {
+    Fail("%s: %s is 0, %s padding needs at least 1", what, l.name, NameOf(l.pad));
+  }
+  if (l.pad == Pad::kReflect && std::max(before, after) >= std::max<size_t>(l.size, 1)) {
+    Fail("%s: %s is %zu, reflect padding is %zu and %zu there, must be smaller", what, l.name, l.size, before, after);
+  }
+  LinePlan r;
+  const size_t span = l.dil * (l.k - 1) + 1;
+  r.padded = l.size + before + after;
+  if (r.padded > kMost) Fail("%s: %s is %zu with padding, must be at most %zu", what, l.name, r.padded, kMost);
+  if (r.padded < span && l.size != 0) {
+    Fail("%s: %s is %zu with padding, the kernel spans %zu", what, l.name, r.padded, span);
+  }
+  r.out = r.padded < span ? 0 : (r.padded - span) / l.stride + 1;
+  r.stride = r.out > 1 ? l.stride : 1;  // so that maps and scratch follow the image, not the step beyond it
+  r.dil = l.k > 1 ? l.dil : 1;
+  r.mapped = r.out == 0 ? 0 : (RoundUp(r.out, kDirectTile) - 1) * r.stride + r.dil * (l.k - 1) + 1;
+  return r;
+}
+inline void FillMap(const Line& l, const LinePlan& p, int32_t* map) {
+  for (size_t i = 0; i < p.mapped; ++i) {
+    map[i] = i < p.padded ? PaddedSource(static_cast<int64_t>(i) - l.before, static_cast<int64_t>(l.size), l.pad) : -1;
+  }
+}
+
+LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
+                                          ConvAlgo algo) {
+  const char* const what = "DepthwisePlan";
+  if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
+  if (algo > ConvAlgo::kDirect) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
+  const ConvGeometry& g = kernel.geometry;
+  const Line vertical{"h", h, kernel.h, g.stride_h, g.dil_h, g.top, g.bottom, g.pad};
+  const Line horizontal{"w", w, kernel.w, g.stride_w, g.dil_w, g.left, g.right, g.pad};
+  const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
+  const DepthwiseShape shape{kernel.h, kernel.w, h, w, kernel.c, g, layout};
+
+  DepthwisePlanParts p;
+  p.memory = SharedBytes((rows.mapped + cols.mapped) * sizeof(int32_t));
+  p.h = h;
+  p.w = w;
+  p.out_h = rows.out;
+  p.out_w = cols.out;
+  p.rows = rows.mapped;
+  p.cols = cols.mapped;
+  p.run = g;
+  p.run.stride_h = rows.stride;
+  p.run.stride_w = cols.stride;
+  p.run.dil_h = rows.dil;
+  p.run.dil_w = cols.dil;
+  p.layout = layout;
+  const DepthwiseChoice choice = ChooseDepthwise(shape, algo);
+  p.algo = choice.algo;
+  p.reason = choice.reason;
+  p.in_place_ok = p.out_h == h && p.out_w == w;
+  p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.in_place_ok;
+  auto* const map = static_cast<int32_t*>(p.memory.data());
+  FillMap(vertical, rows, map);
+  FillMap(horizontal, cols, map + rows.mapped);
+
+  if (layout == Layout::kNchw) {
+    p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
+    p.scratch_in_place =
+        p.pointwise ? p.scratch : NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, true, kMostLanes).bytes;
+  } else if (!p.pointwise && p.in_place_ok) {
+    p.scratch_in_place = internal::CheckedSize(what, h, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
+  }
+  return p;
+}
+
+inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
+  const DepthwiseKernel& k = plan.kernel();
+  const ConvGeometry& g = k.geometry();
+  char text[768];
+  std::snprintf(text, sizeof(text),
+                "depthwise %zu x %zu, stride %zu x %zu, dilation %zu x %zu, %s padding %d %d %d %d (top left bottom "
+                "right), %zu channels, %s, %zu x %zu -> %zu x %zu\n"
+                "  direct: chosen, %s. Bound: the FMA peak, %.4g multiply-adds an image\n"
+                "  scratch per worker: %zu bytes, in place %zu bytes%s\n",
+                k.h(), k.w(), g.stride_h, g.stride_w, g.dil_h, g.dil_w, NameOf(g.pad), g.top, g.left, g.bottom, g.right,
+                plan.c(), plan.layout() == Layout::kNhwc ? "NHWC" : "NCHW", plan.h(), plan.w(), plan.out_h(),
+                plan.out_w(), plan.parts().reason,
+                static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
+                    static_cast<double>(k.h()) * static_cast<double>(k.w()),
+                plan.scratch_per_worker(), plan.scratch_per_worker(true),
+                plan.in_place_ok() ? "" : " (not possible: the output has another size)");
+  return text;
+}
+
+}}}  // namespace lutra::LUTRA_NS::depthwise

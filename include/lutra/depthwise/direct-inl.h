@@ -1,0 +1,328 @@
+// Direct depthwise convolution in f32: a register tile of 8 output pixels, taps ky ascending, then kx ascending.
+// NHWC    lanes are channels, the tile is 8 columns of a row; reads the image itself.
+// NCHW    lanes are columns, the tile is 8 rows; reads padded copies of the rows it needs (args.h draws them).
+// Needs   checked arguments (job.h). Touches no element outside of the views.
+// Bound   the FMA peak.
+//
+// Every sum begins at +0, takes one MulAdd per tap and ends with + 0, which turns -0 into +0: so it does not matter
+// whether a tap over zero padding is left out or multiplied by a stored zero (taps are finite), and both layouts give
+// the same bits.
+#if defined(LUTRA_DEPTHWISE_DIRECT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LUTRA_DEPTHWISE_DIRECT_INL_H_
+#undef LUTRA_DEPTHWISE_DIRECT_INL_H_
+#else
+#define LUTRA_DEPTHWISE_DIRECT_INL_H_
+#endif
+
+#include <cstring>
+
+#include "lutra/depthwise/args.h"
+#include "lutra/depthwise/finish-inl.h"
+
+LUTRA_BEFORE_KERNELS
+namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
+
+using depthwise::DepthwiseArgs;
+using depthwise::DepthwisePiece;
+using depthwise::kDirectTile;
+
+// Where the sums of a tile go. Sums beyond `pixels` and lanes beyond `lanes` are not stored.
+struct TileOut {
+  size_t pixels, lanes;
+  size_t row, channel;  // of the epilogue's operands
+  char* y;
+  ptrdiff_t step;  // bytes from pixel to pixel
+};
+template <class D, class... V>
+HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
+  const auto zero = hn::Zero(d);
+  if (HWY_LIKELY(a.plain)) {
+    const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
+    const bool relu = e.act == Act::kRelu, add = e.bias != nullptr;
+    Numbered(
+        [&](auto i, const auto& s) LUTRA_TILE {
+          if (i >= t.pixels) return;
+          auto v = hn::Add(s, zero);
+          if (add) v = hn::Add(v, bias);
+          if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
+          StoreSome(d, v, reinterpret_cast<float*>(t.y + At(i, t.step)), t.lanes);
+        },
+        sum...);
+    return;
+  }
+  HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
+  Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
+  for (size_t i = 0; i < t.pixels; ++i) {
+    FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
+  }
+}
+
+// A cursor over the input pixels of one row.
+struct Inside {  // all columns are in the image and all channels of the vector exist
+  const float* pixel;
+  ptrdiff_t sw;
+  HWY_INLINE bool Has() const { return true; }
+  template <class D>
+  HWY_INLINE hn::Vec<D> Load(D d) const {
+    return hn::LoadU(d, pixel);
+  }
+  HWY_INLINE Inside After(size_t columns) const { return {pixel + At(columns, sw), sw}; }
+};
+struct Mapped {  // anything else
+  const float* row;
+  ptrdiff_t sw;
+  const int32_t* column;
+  size_t lanes;
+  HWY_INLINE bool Has() const { return *column >= 0; }
+  template <class D>
+  HWY_INLINE hn::Vec<D> Load(D d) const {
+    return LoadSome(d, row + *column * sw, lanes);
+  }
+  HWY_INLINE Mapped After(size_t columns) const { return {row, sw, column + columns, lanes}; }
+};
+
+// A pixel that stays in its register: GCC otherwise repeats the load in each MulAdd, 24 loads instead of 10.
+template <class D, class Pixels>
+HWY_INLINE hn::Vec<D> LoadOnce(D d, const Pixels& pixels) {
+  auto v = pixels.Load(d);
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
+  asm("" : "+v"(v.raw));
+#elif HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+  asm("" : "+x"(v.raw));
+#endif
+  return v;
+}
+template <class V, class... Rest>
+HWY_INLINE void AddToFirst(V v, V tap, V& first, Rest&...) {
+  first = hn::MulAdd(v, tap, first);
+}
+// Three neighbouring taps slide over neighbouring pixels: a has met two before this one, b one.
+template <class D, class Pixels, class V, class... Rest>
+HWY_INLINE void Slide(D d, Pixels pixels, V t0, V t1, V t2, V& a, V& b, Rest&... rest) {
+  if (pixels.Has()) {
+    const auto v = LoadOnce(d, pixels);
+    a = hn::MulAdd(v, t2, a);
+    b = hn::MulAdd(v, t1, b);
+    if constexpr (sizeof...(Rest) != 0) AddToFirst(v, t0, rest...);
+  }
+  pixels = pixels.After(1);
+  if constexpr (sizeof...(Rest) != 0) {
+    Slide(d, pixels, t0, t1, t2, b, rest...);
+  } else if (pixels.Has()) {
+    b = hn::MulAdd(pixels.Load(d), t2, b);
+  }
+}
+
+// All taps of a row. At stride and dilation 1 an input pixel is loaded once for three taps: 13 loads for 24 MulAdds
+// instead of 27, which also hides loads that cross lines.
+template <class D, class Pixels, class V, class... Rest>
+HWY_INLINE void AddRow(D d, const DepthwiseArgs& a, Pixels pixels, const float* taps, V& s0, V& s1, Rest&... s) {
+  size_t left = a.kw;
+  if (a.g.stride_w == 1 && a.g.dil_w == 1) {
+    for (; left >= 3; left -= 3, taps += 3 * kTapBlock, pixels = pixels.After(3)) {
+      const auto t0 = hn::LoadU(d, taps), t1 = hn::LoadU(d, taps + kTapBlock), t2 = hn::LoadU(d, taps + 2 * kTapBlock);
+      const Pixels second = pixels.After(1);
+      if (pixels.Has()) s0 = hn::MulAdd(pixels.Load(d), t0, s0);
+      if (second.Has()) {
+        const auto v = LoadOnce(d, second);
+        s0 = hn::MulAdd(v, t1, s0);
+        s1 = hn::MulAdd(v, t0, s1);
+      }
+      Slide(d, second.After(1), t0, t1, t2, s0, s1, s...);
+    }
+  }
+  for (; left != 0; --left, taps += kTapBlock, pixels = pixels.After(a.g.dil_w)) {
+    const auto tap = hn::LoadU(d, taps);
+    Pixels p = pixels;
+    Numbered(
+        [&](auto, auto& sum) LUTRA_TILE {
+          if (p.Has()) sum = hn::MulAdd(p.Load(d), tap, sum);
+          p = p.After(a.g.stride_w);
+        },
+        s0, s1, s...);
+  }
+}
+
+// Columns x0 ... x0 + 7 of an output row, one vector of channels.
+template <class D>
+HWY_INLINE void NhwcTile(D d, const DepthwiseArgs& a, const float* image, ptrdiff_t sh, ptrdiff_t sw,
+                         const int32_t* rows, size_t x0, bool inside, const float* taps, const TileOut& t) {
+  const size_t first = x0 * a.g.stride_w, step = a.kw * kTapBlock;
+  WithAccumulators<kDirectTile>(d, [&](auto&... sum) LUTRA_TILE {
+    if (HWY_LIKELY(inside)) {
+      const float* const corner = image + At(first, sw) - a.g.left * sw;
+      for (size_t ky = 0; ky < a.kh; ++ky) {
+        const int32_t r = rows[ky * a.g.dil_h];
+        if (r >= 0) AddRow(d, a, Inside{corner + r * sh, sw}, taps + ky * step, sum...);
+      }
+    } else {
+      for (size_t ky = 0; ky < a.kh; ++ky) {
+        const int32_t r = rows[ky * a.g.dil_h];
+        if (r >= 0) AddRow(d, a, Mapped{image + r * sh, sw, a.cols + first, t.lanes}, taps + ky * step, sum...);
+      }
+    }
+    StoreTile(d, a, a.epilogue, t, sum...);
+  });
+}
+
+// One task.
+inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
+  if (args == nullptr) return HWY_TARGET;
+  const DepthwiseArgs& a = *args;
+  const hn::CappedTag<float, kTapBlock> d;  // a vector's taps lie in one block
+  const DepthwisePiece piece = depthwise::PieceOf(a, task);
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const float* image = static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn);
+  ptrdiff_t sh = a.in.sh, sw = a.in.sw;
+  size_t c_base = 0;
+  if (a.staged) {
+    const size_t c = piece.c_end - piece.c_begin;
+    auto* to = static_cast<float*>(scratch);
+    for (size_t y = 0; y < a.in.h; ++y) {
+      for (size_t x = 0; x < a.in.w; ++x, to += c) {
+        std::memcpy(to, image + At(y, sh) + At(x, sw) + piece.c_begin, c * sizeof(float));
+      }
+    }
+    image = static_cast<const float*>(scratch);
+    sw = static_cast<ptrdiff_t>(c);
+    sh = At(a.in.w, sw);
+    c_base = piece.c_begin;
+  }
+  // Rows innermost: a vector's taps, and the rows that neighbouring output rows share, stay in L1. Not so where the
+  // taps alone fill it.
+  const size_t block_taps = a.kh * a.kw * kTapBlock, left = static_cast<size_t>(a.g.left);
+  const size_t block_rows = block_taps * sizeof(float) <= 16384 ? piece.y_end - piece.y_begin : 1;
+  const size_t last_column = (kDirectTile - 1) * a.g.stride_w + (a.kw - 1) * a.g.dil_w;
+  char* const y_image = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
+  TileOut t{};
+  t.step = a.out.sw * size;
+  for (size_t y_block = piece.y_begin; y_block < piece.y_end; y_block += block_rows) {
+    for (size_t x = 0; x < a.out.w; x += kDirectTile) {
+      const size_t first = x * a.g.stride_w;
+      const bool columns_inside = x + kDirectTile <= a.out.w && first >= left && first + last_column < left + a.in.w;
+      t.pixels = HWY_MIN(kDirectTile, a.out.w - x);
+      for (size_t c = piece.c_begin; c < piece.c_end; c += hn::Lanes(d)) {
+        t.lanes = HWY_MIN(hn::Lanes(d), piece.c_end - c);
+        t.channel = c;
+        const bool inside = columns_inside && t.lanes == hn::Lanes(d);
+        const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
+        for (size_t y = y_block; y < y_block + block_rows; ++y) {
+          t.row = (piece.n * a.out.h + y) * a.out.w + x;
+          t.y = y_image + (At(y, a.out.sh) + At(x, a.out.sw) + static_cast<ptrdiff_t>(c)) * size;
+          NhwcTile(d, a, image + (c - c_base), sh, sw, a.rows + y * a.g.stride_h, x, inside, taps, t);
+        }
+      }
+    }
+  }
+  return HWY_TARGET;
+}
+
+// Rows `first` ... of the padded image into scratch, columns from padded column `column` on, by phases.
+HWY_INLINE void StageRows(const DepthwiseArgs& a, const float* plane, const depthwise::NchwScratchSizes& s,
+                          const int32_t* rows, size_t column, float* to) {
+  const size_t stride = a.g.stride_w;
+  const size_t mapped = a.mapped_cols - column;  // the map's remaining columns: what lies behind them is never used
+  // At stride 1, columns [begin, end) are neighbours in the image.
+  const size_t left = static_cast<size_t>(a.g.left), length = HWY_MIN(mapped, s.phase_floats);
+  const size_t begin = HWY_MIN(length, left > column ? left - column : 0);
+  const size_t end = HWY_MIN(length, left + a.in.w > column ? left + a.in.w - column : 0);
+  const int32_t* const cols = a.cols + column;
+  for (size_t r = 0; r < s.rows; ++r, to += s.row_floats) {
+    if (rows[r] < 0) {
+      std::memset(to, 0, s.row_floats * sizeof(float));
+      continue;
+    }
+    const float* const row = plane + rows[r] * a.in.sh;
+    const auto pixel = [&](size_t x) { return x < mapped && cols[x] >= 0 ? row[cols[x] * a.in.sw] : 0.0f; };
+    if (stride == 1 && begin < end) {
+      for (size_t i = 0; i < begin; ++i) to[i] = pixel(i);
+      std::memcpy(to + begin, row + (column + begin - left), (end - begin) * sizeof(float));
+      for (size_t i = end; i < s.phase_floats; ++i) to[i] = pixel(i);
+    } else {
+      for (size_t phase = 0; phase < stride; ++phase) {
+        float* const line = to + phase * s.phase_floats;
+        for (size_t i = 0; i < s.phase_floats; ++i) line[i] = pixel(i * stride + phase);
+      }
+    }
+  }
+}
+
+// Rows of a tile from staged rows: `staged` is the first row's vector of columns.
+template <class D>
+HWY_INLINE void NchwTile(D d, const DepthwiseArgs& a, const depthwise::NchwScratchSizes& s, const float* taps,
+                         const float* staged, size_t ky_begin, size_t ky_end, const Epilogue& e, const TileOut& t) {
+  const size_t row_step = a.g.stride_h * s.row_floats, phase_step = a.g.dil_w % a.g.stride_w;
+  const size_t column_step = a.g.dil_w / a.g.stride_w;
+  WithAccumulators<kDirectTile>(d, [&](auto&... sum) LUTRA_TILE {
+    for (size_t ky = ky_begin; ky < ky_end; ++ky) {
+      const float* p = staged + ky * a.g.dil_h * s.row_floats;
+      size_t phase = 0;
+      for (size_t kx = 0; kx < a.kw; ++kx) {
+        const auto tap = hn::Set(d, taps[ky * a.kw + kx]);
+        Numbered([&](auto i, auto& v) LUTRA_TILE { v = hn::MulAdd(hn::LoadU(d, p + i * row_step), tap, v); }, sum...);
+        p += column_step + phase_step * s.phase_floats;
+        phase += phase_step;
+        if (phase >= a.g.stride_w) {
+          phase -= a.g.stride_w;
+          p -= a.g.stride_w * s.phase_floats;
+          ++p;
+        }
+      }
+    }
+    StoreTile(d, a, e, t, sum...);
+  });
+}
+
+// One task.
+inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch) {
+  if (args == nullptr) return HWY_TARGET;
+  const DepthwiseArgs& a = *args;
+  const hn::ScalableTag<float> d;
+  const DepthwisePiece piece = depthwise::PieceOf(a, task);
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const depthwise::NchwScratchSizes s =
+      depthwise::NchwScratch(a.kh, a.kw, a.g, a.out.h, a.out.w, a.staged, hn::Lanes(d));
+  auto* const taps = static_cast<float*>(scratch);
+  float* const staged = taps + s.tap_floats;
+  SpreadEpilogue spread;
+  for (size_t c = piece.c_begin; c < piece.c_end; ++c) {
+    const float* const plane = static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn) + At(c, a.in.sc);
+    const float* const block = a.taps + c / kTapBlock * a.kh * a.kw * kTapBlock + c % kTapBlock;
+    for (size_t i = 0; i < a.kh * a.kw; ++i) taps[i] = block[i * kTapBlock];
+    char* const out = static_cast<char*>(a.out.data) + (At(piece.n, a.out.sn) + At(c, a.out.sc)) * size;
+    spread.Set(a.epilogue, c);
+    for (size_t x0 = 0; x0 < a.out.w; x0 += s.block) {
+      const size_t columns = HWY_MIN(s.block, a.out.w - x0);
+      if (a.staged) StageRows(a, plane, s, a.rows, x0 * a.g.stride_w, staged);
+      for (size_t y = piece.y_begin; y < piece.y_end; y += kDirectTile) {
+        const int32_t* const rows = a.rows + y * a.g.stride_h;
+        if (!a.staged) StageRows(a, plane, s, rows, x0 * a.g.stride_w, staged);
+        // Taps that no row of the tile needs.
+        const size_t last = (kDirectTile - 1) * a.g.stride_h;
+        const auto unused = [&](size_t ky) {
+          for (size_t r = 0; r <= last; r += a.g.stride_h) {
+            if (rows[ky * a.g.dil_h + r] >= 0) return false;
+          }
+          return true;
+        };
+        size_t ky_begin = 0, ky_end = a.kh;
+        while (ky_begin < ky_end && unused(ky_begin)) ++ky_begin;
+        while (ky_begin < ky_end && unused(ky_end - 1)) --ky_end;
+        TileOut t{};
+        t.pixels = HWY_MIN(kDirectTile, a.out.h - y);
+        t.step = a.out.sh * size;
+        const float* const first = staged + (a.staged ? y * a.g.stride_h * s.row_floats : 0);
+        for (size_t x = 0; x < columns; x += hn::Lanes(d)) {
+          t.lanes = HWY_MIN(hn::Lanes(d), columns - x);
+          t.y = out + (At(y, a.out.sh) + At(x0 + x, a.out.sw)) * size;
+          NchwTile(d, a, s, taps, first + x, ky_begin, ky_end, spread.epilogue, t);
+        }
+      }
+    }
+  }
+  return HWY_TARGET;
+}
+
+}}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
+LUTRA_AFTER_KERNELS
+#endif

@@ -1,0 +1,282 @@
+// From checked arguments to tasks: what DepthwiseConv2d and ChannelSplit share. Nothing here allocates.
+#pragma once
+#include <algorithm>
+#include <cstdio>
+#include <span>
+#include <utility>
+
+#include "lutra/depthwise/args.h"
+#include "lutra/depthwise/plan.h"
+#include "lutra/dispatch.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
+
+struct DepthwiseBranch {
+  DepthwiseArgs args;
+  DepthwiseKernelFn kernel = nullptr;
+  size_t tasks = 0;
+};
+
+using internal::TableIndex;  // for the dispatch macros
+LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
+LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
+LUTRA_DISPATCHED(ShiftFor, Shift)
+
+inline bool Empty(const ConstImageView& v) { return v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0; }
+
+inline bool SameView(const ConstImageView& a, const ConstImageView& b) {
+  const auto same = [](size_t size, ptrdiff_t s, ptrdiff_t t) { return size <= 1 || s == t; };
+  return a.data == b.data && a.type == b.type && a.n == b.n && a.h == b.h && a.w == b.w && a.c == b.c &&
+         same(a.n, a.sn, b.sn) && same(a.h, a.sh, b.sh) && same(a.w, a.sw, b.sw) && same(a.c, a.sc, b.sc);
+}
+
+// A view as a number in mixed radix: its dimensions by stride, innermost first, each with the span of all inner ones.
+struct Nest {
+  size_t size[4];
+  ptrdiff_t stride[4];
+  int channels;  // which of the four is c
+};
+inline Nest NestOf(const ConstImageView& v) {
+  Nest nest{{v.c, v.w, v.h, v.n}, {v.sc, v.sw, v.sh, v.sn}, 0};
+  for (ptrdiff_t& s : nest.stride) s = s < 0 ? -s : s;
+  for (int i = 0; i < 4; ++i) {
+    for (int k = 3; k > i; --k) {
+      if (nest.size[k] <= 1 || (nest.size[k - 1] > 1 && nest.stride[k] >= nest.stride[k - 1])) continue;
+      std::swap(nest.size[k], nest.size[k - 1]);
+      std::swap(nest.stride[k], nest.stride[k - 1]);
+      nest.channels = nest.channels == k ? k - 1 : nest.channels == k - 1 ? k : nest.channels;
+    }
+  }
+  return nest;
+}
+// Whether different indices surely are different elements.
+inline bool Distinct(const Nest& nest) {
+  ptrdiff_t span = 1;
+  for (int i = 0; i < 4; ++i) {
+    if (nest.size[i] <= 1) continue;
+    if (nest.stride[i] < span) return false;
+    span += At(nest.size[i] - 1, nest.stride[i]);
+  }
+  return true;
+}
+struct ByteRange {
+  uintptr_t begin, end;
+};
+inline ByteRange BytesOf(const ConstImageView& v) {
+  ptrdiff_t low = 0, high = 1;
+  for (const auto& [size, stride] : {std::pair{v.n, v.sn}, {v.h, v.sh}, {v.w, v.sw}, {v.c, v.sc}}) {
+    const ptrdiff_t last = At(size - 1, stride);
+    low += std::min<ptrdiff_t>(last, 0);
+    high += std::max<ptrdiff_t>(last, 0);
+  }
+  const auto base = reinterpret_cast<intptr_t>(v.data), bytes = static_cast<intptr_t>(SizeOf(v.type));
+  return {static_cast<uintptr_t>(base + low * bytes), static_cast<uintptr_t>(base + high * bytes)};
+}
+// Whether no element is in both: other memory, or other channels of one image.
+inline bool Apart(const ConstImageView& a, const ConstImageView& b) {
+  const ByteRange ra = BytesOf(a), rb = BytesOf(b);
+  if (ra.end <= rb.begin || rb.end <= ra.begin) return true;
+  if (a.type != b.type || a.sn != b.sn || a.sh != b.sh || a.sw != b.sw || a.sc != b.sc || a.sc <= 0) return false;
+  const auto bytes = static_cast<ptrdiff_t>(SizeOf(a.type));
+  const ptrdiff_t apart = reinterpret_cast<intptr_t>(b.data) - reinterpret_cast<intptr_t>(a.data);
+  if (apart % (bytes * a.sc) != 0) return false;
+  const ptrdiff_t first = apart / (bytes * a.sc), ac = static_cast<ptrdiff_t>(a.c), bc = static_cast<ptrdiff_t>(b.c);
+  if (first < ac && first + bc > 0) return false;
+  ConstImageView both = a;  // the image that both are channels of
+  both.h = std::max(a.h, b.h);
+  both.w = std::max(a.w, b.w);
+  both.c = static_cast<size_t>(std::max(ac, first + bc) - std::min<ptrdiff_t>(0, first));
+  return Distinct(NestOf(both));
+}
+
+inline void CheckIo(const char* what, const ConstImageView& in, const ImageView& out) {
+  if (in.type != DType::kF32) Fail("%s: in.type is %s, must be f32", what, NameOf(in.type));
+  if (!IsFloat(out.type) && out.type != DType::kI8 && out.type != DType::kU8) {
+    Fail("%s: out.type is %s, must be f32, bf16, f16, i8 or u8", what, NameOf(out.type));
+  }
+  char name[64];
+  std::snprintf(name, sizeof(name), "%s: in", what);
+  internal::CheckImage(name, in);
+  std::snprintf(name, sizeof(name), "%s: out", what);
+  internal::CheckImage(name, out);
+  if (in.n != out.n) Fail("%s: in.n is %zu, out.n is %zu, they must be equal", what, in.n, out.n);
+  if (Empty(out)) return;
+  if (!Distinct(NestOf(out))) {
+    Fail("%s: out has strides n %td, h %td, w %td, c %td, some of its elements are the same", what, out.sn, out.sh,
+         out.sw, out.sc);
+  }
+  if (!Empty(in) && !SameView(in, out) && !Apart(in, out)) {
+    Fail("%s: in and out overlap, they must be apart or the same view", what);
+  }
+}
+
+inline bool HasLayout(const ConstImageView& v, Layout layout) {
+  return layout == Layout::kNhwc ? v.c <= 1 || v.sc == 1 : v.w <= 1 || v.sw == 1;
+}
+inline void CheckOperand(const char* what, const char* name, const ConstMatrixView& m, const ImageView& out,
+                         Layout layout) {
+  if (m.data == nullptr) return;
+  if (!IsFloat(m.type)) Fail("%s: epilogue.%s.type is %s, must be f32, bf16 or f16", what, name, NameOf(m.type));
+  const size_t pixels = out.n * out.h * out.w;
+  if (m.cols != out.c) Fail("%s: epilogue.%s.cols is %zu, out has %zu channels", what, name, m.cols, out.c);
+  if (m.row_stride == 0 ? m.rows == 0 : m.rows != pixels) {
+    Fail("%s: epilogue.%s.rows is %zu, out has %zu pixels (or row_stride 0: one row for all)", what, name, m.rows,
+         pixels);
+  }
+  if (layout == Layout::kNchw && m.row_stride != 0) {
+    Fail("%s: epilogue.%s has row_stride %td, NCHW takes one row for all pixels (row_stride 0)", what, name,
+         m.row_stride);
+  }
+}
+inline void CheckEpilogue(const char* what, const Epilogue& e, const ImageView& out, Layout layout) {
+  if (e.y_row != nullptr) Fail("%s: epilogue.y_row is for GEMM, must be null", what);
+  if (e.act > Act::kGeluTanh) Fail("%s: epilogue.act is %d, not an Act", what, static_cast<int>(e.act));
+  if (e.accumulate && !IsFloat(out.type)) {
+    Fail("%s: epilogue.accumulate needs an out of f32, bf16 or f16, it is %s", what, NameOf(out.type));
+  }
+  if (!IsFloat(out.type) && (e.out_zero < -255 || e.out_zero > 255)) {
+    Fail("%s: epilogue.out_zero is %d, must be inside -255 ... 255", what, e.out_zero);
+  }
+  if (layout == Layout::kNchw && e.residual.data != nullptr) {
+    Fail("%s: epilogue.residual is per pixel and channel, NCHW takes none (use accumulate)", what);
+  }
+  CheckOperand(what, "mul", e.mul, out, layout);
+  CheckOperand(what, "residual", e.residual, out, layout);
+}
+inline bool NoEpilogue(const Epilogue& e) {
+  return e.scale == nullptr && e.bias == nullptr && e.act == Act::kNone && !e.clamp && e.mul.data == nullptr &&
+         e.residual.data == nullptr && !e.accumulate;
+}
+inline bool PlainEpilogue(const Epilogue& e, DType type) {
+  Epilogue rest = e;
+  rest.bias = nullptr;
+  if (rest.act == Act::kRelu) rest.act = Act::kNone;
+  return type == DType::kF32 && NoEpilogue(rest);
+}
+
+// `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.
+inline size_t PieceSize(size_t size, size_t wanted, size_t unit) {
+  const size_t pieces = std::max<size_t>(1, (size + wanted / 2) / std::max<size_t>(wanted, 1));
+  return std::max(unit, RoundUp((size + pieces - 1) / pieces, unit));
+}
+// How many of `size` make a task of about a quarter of a million multiply-adds (some 5 us), each costing `work`.
+inline size_t PerTask(size_t size, size_t work, size_t unit) {
+  return PieceSize(size, std::max<size_t>(1, (size_t{1} << 18) / std::max<size_t>(work, 1)), unit);
+}
+
+// Checks everything that depends on the plan and fills *branch. in and out have passed CheckIo, or are channel ranges
+// of images that have.
+inline void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
+                        const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
+  if (in.c != plan.c()) Fail("%s: in has %zu channels, the plan has %zu", what, in.c, plan.c());
+  if (out.c != plan.c()) Fail("%s: out has %zu channels, the plan has %zu", what, out.c, plan.c());
+  if (in.h != plan.h() || in.w != plan.w()) {
+    Fail("%s: in is %zu x %zu, the plan is for %zu x %zu", what, in.h, in.w, plan.h(), plan.w());
+  }
+  if (out.h != plan.out_h() || out.w != plan.out_w()) {
+    Fail("%s: out is %zu x %zu, the plan makes %zu x %zu", what, out.h, out.w, plan.out_h(), plan.out_w());
+  }
+  const Layout layout = plan.layout();
+  CheckEpilogue(what, epilogue, out, layout);
+  if (Empty(out)) return;
+  const char* const needs = layout == Layout::kNhwc ? "NHWC needs sc 1" : "NCHW needs sw 1";
+  if (!HasLayout(in, layout)) Fail("%s: in has strides w %td, c %td, the plan's %s", what, in.sw, in.sc, needs);
+  if (!HasLayout(out, layout)) Fail("%s: out has strides w %td, c %td, the plan's %s", what, out.sw, out.sc, needs);
+  const bool in_place = in.data == out.data && !Empty(in);
+  if (in_place && !plan.in_place_ok()) {
+    Fail("%s: in and out are the same view, the plan turns %zu x %zu into %zu x %zu and can't run in place", what, in.h,
+         in.w, out.h, out.w);
+  }
+  if (plan.scratch_per_worker(in_place) > context.scratch_per_worker()) {
+    Fail("%s: the plan needs %zu bytes of scratch per worker%s, the context has %zu", what,
+         plan.scratch_per_worker(in_place), in_place ? " in place" : "", context.scratch_per_worker());
+  }
+
+  const DepthwiseKernel& kernel = plan.kernel();
+  DepthwiseArgs& a = branch->args;
+  a.in = in;
+  a.out = out;
+  a.layout = layout;
+  a.epilogue = epilogue;
+  a.plain = PlainEpilogue(epilogue, out.type);
+  a.taps = kernel.blocks();
+  a.kh = kernel.h();
+  a.kw = kernel.w();
+  a.g = plan.parts().run;
+  a.rows = plan.row_map();
+  a.cols = plan.col_map();
+  a.mapped_cols = plan.parts().cols;
+  a.staged = in_place && !plan.parts().pointwise;
+  // Blocks of some 16 rows share most of their input rows, see the kernels.
+  const size_t row_work = out.w * a.kh * a.kw;  // of a channel
+  a.task_rows = a.staged ? out.h : PieceSize(out.h, layout == Layout::kNhwc ? 16 : 32, kDirectTile);
+  a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
+                                            : PerTask(out.c, row_work * out.h, 1);
+  if (a.staged && layout == Layout::kNhwc) a.task_channels = kTapBlock;
+  branch->kernel = layout == Layout::kNhwc ? DirectNhwcFor<HWY_TARGETS>(context.target())
+                                           : DirectNchwFor<HWY_TARGETS>(context.target());
+  branch->tasks = DepthwiseTasks(a);
+}
+
+inline void PrepareShift(const char* what, const ConstImageView& in, const ImageView& out, int shift_h, int shift_w,
+                         const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
+  if (in.h != out.h || in.w != out.w) {
+    Fail("%s: in is %zu x %zu, out is %zu x %zu, a branch without a plan needs them equal", what, in.h, in.w, out.h,
+         out.w);
+  }
+  const auto both = [&](Layout l) { return HasLayout(in, l) && HasLayout(out, l); };
+  const bool nhwc = both(Layout::kNhwc) && !(out.c <= 1 && both(Layout::kNchw));
+  const Layout layout = nhwc ? Layout::kNhwc : Layout::kNchw;
+  CheckEpilogue(what, epilogue, out, layout);
+  if (Empty(out)) return;
+  if (!both(layout)) {
+    Fail("%s: in has strides w %td, c %td and out w %td, c %td, both must be NHWC (sc 1) or NCHW (sw 1)", what, in.sw,
+         in.sc, out.sw, out.sc);
+  }
+  const bool copies = NoEpilogue(epilogue) && out.type == DType::kF32;
+  if (in.data == out.data) {
+    if (shift_h != 0 || shift_w != 0) {
+      Fail("%s: in and out are the same view, a shift of %d, %d can't run in place", what, shift_h, shift_w);
+    }
+    if (copies) return;  // it is there already
+  }
+  DepthwiseArgs& a = branch->args;
+  a.in = in;
+  a.out = out;
+  a.layout = layout;
+  a.epilogue = epilogue;
+  a.plain = copies;
+  a.shift_h = shift_h;
+  a.shift_w = shift_w;
+  a.task_channels = nhwc ? out.c : PerTask(out.c, 8 * out.h * out.w, 1);
+  a.task_rows = nhwc ? PerTask(out.h, 8 * out.w * out.c, 1) : out.h;
+  branch->kernel = ShiftFor<HWY_TARGETS>(context.target());
+  branch->tasks = DepthwiseTasks(a);
+}
+
+struct DepthwiseJob {
+  std::span<const DepthwiseBranch> branches;
+  const Context* context;
+};
+inline void RunDepthwiseTask(const void* job, size_t task, size_t worker) {
+  const auto& j = *static_cast<const DepthwiseJob*>(job);
+  const DepthwiseBranch* b = j.branches.data();
+  for (; task >= b->tasks; ++b) task -= b->tasks;
+  b->kernel(&b->args, task, j.context->scratch(worker));
+}
+
+// One parallel region for all branches; nothing is run, and no target reported, where there is nothing to do.
+inline void RunBranches(std::span<const DepthwiseBranch> branches, Context& context) {
+  size_t tasks = 0;
+  int64_t target = 0;
+  for (const DepthwiseBranch& b : branches) {
+    tasks += b.tasks;
+    if (b.tasks != 0) target = b.kernel(nullptr, 0, nullptr);
+  }
+  context.set_last_target(target);
+  const DepthwiseJob job{branches, &context};
+  const Executor& executor = context.executor();
+  executor.run(executor, tasks, &RunDepthwiseTask, &job);
+}
+
+}}}  // namespace lutra::LUTRA_NS::depthwise

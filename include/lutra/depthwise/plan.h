@@ -1,0 +1,98 @@
+// The taps of a depthwise convolution, and their plan for one image size: values that cross units.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "lutra/core/views.h"
+#include "lutra/depthwise/geometry.h"
+#include "lutra/depthwise/shared.h"
+
+namespace lutra { inline namespace v0 {
+
+// What a kernel and a plan hold.
+struct DepthwiseKernelParts {
+  SharedBytes memory;
+  size_t c = 0, h = 0, w = 0;
+  ConvGeometry geometry;
+};
+struct DepthwisePlanParts {
+  SharedBytes memory;  // row map, column map
+  size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
+  size_t scratch = 0, scratch_in_place = 0;
+  ConvGeometry run;  // steps that are never taken are 1
+  Layout layout = Layout::kNhwc;
+  ConvAlgo algo = ConvAlgo::kDirect;
+  const char* reason = nullptr;  // why this algorithm
+  bool in_place_ok = false, pointwise = false;
+};
+
+}}  // namespace lutra::v0
+
+namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
+
+LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry);
+LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
+                                          ConvAlgo algo);
+
+}}}  // namespace lutra::LUTRA_NS::depthwise
+
+namespace lutra { inline namespace v0 {
+
+// The taps of every channel, copied. Immutable; copies share the memory.
+class DepthwiseKernel {
+ public:
+  // taps: one "image" of KH x KW pixels, f32, finite, any strides: Nhwc(p, 1, KH, KW, C), or PyTorch's [C, 1, KH, KW]
+  // as Nchw(p, 1, C, KH, KW).
+  LUTRA_MEMBER explicit DepthwiseKernel(const ConstImageView& taps, const ConvGeometry& geometry = {})
+      : parts_(LUTRA_NS::depthwise::BuildKernel(taps, geometry)) {}
+
+  LUTRA_MEMBER size_t c() const { return parts_.c; }
+  LUTRA_MEMBER size_t h() const { return parts_.h; }
+  LUTRA_MEMBER size_t w() const { return parts_.w; }
+  LUTRA_MEMBER const ConvGeometry& geometry() const { return parts_.geometry; }  // -1 replaced by what it stands for
+  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes(); }
+
+  // For this room: [ceil(c / kTapBlock)][h][w][kTapBlock], zero behind the last channel.
+  LUTRA_MEMBER const float* blocks() const { return static_cast<const float*>(parts_.memory.data()); }
+
+ private:
+  friend class DepthwisePlan;
+  DepthwiseKernelParts parts_;
+};
+
+// A kernel made ready for images of h x w. Immutable, may be used by many threads at once, shares the kernel's taps.
+class DepthwisePlan {
+ public:
+  LUTRA_MEMBER DepthwisePlan(const DepthwiseKernel& kernel, size_t h, size_t w, Layout layout,
+                             ConvAlgo algo = ConvAlgo::kAuto)
+      : kernel_(kernel), parts_(LUTRA_NS::depthwise::BuildPlan(kernel.parts_, h, w, layout, algo)) {}
+
+  LUTRA_MEMBER const DepthwiseKernel& kernel() const { return kernel_; }
+  LUTRA_MEMBER size_t c() const { return kernel_.c(); }
+  LUTRA_MEMBER size_t h() const { return parts_.h; }
+  LUTRA_MEMBER size_t w() const { return parts_.w; }
+  LUTRA_MEMBER size_t out_h() const { return parts_.out_h; }
+  LUTRA_MEMBER size_t out_w() const { return parts_.out_w; }
+  LUTRA_MEMBER Layout layout() const { return parts_.layout; }
+  LUTRA_MEMBER ConvAlgo algo() const { return parts_.algo; }  // never kAuto
+  // Whether in and out may be the same view: where the output has the size of the input.
+  LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
+  // Scratch that running needs from the Context. In place it holds the input of one channel (kNchw) or of up to 16
+  // channels (kNhwc) of an image.
+  LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false) const {
+    return in_place ? parts_.scratch_in_place : parts_.scratch;
+  }
+  // Memory of the plan and of the kernel that it shares.
+  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes() + kernel_.bytes(); }
+
+  // For this room. Maps: padded row (column) -> row (column) of the image, -1 where it is zero.
+  LUTRA_MEMBER const int32_t* row_map() const { return static_cast<const int32_t*>(parts_.memory.data()); }
+  LUTRA_MEMBER const int32_t* col_map() const { return row_map() + parts_.rows; }
+  LUTRA_MEMBER const DepthwisePlanParts& parts() const { return parts_; }
+
+ private:
+  DepthwiseKernel kernel_;
+  DepthwisePlanParts parts_;
+};
+
+}}  // namespace lutra::v0

@@ -1,0 +1,88 @@
+// A branch without taps: the image, shifted, zero where nothing is. Rows are copied where there is no epilogue.
+#if defined(LUTRA_DEPTHWISE_SHIFT_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LUTRA_DEPTHWISE_SHIFT_INL_H_
+#undef LUTRA_DEPTHWISE_SHIFT_INL_H_
+#else
+#define LUTRA_DEPTHWISE_SHIFT_INL_H_
+#endif
+
+#include <cstring>
+
+#include "lutra/depthwise/finish-inl.h"
+
+LUTRA_BEFORE_KERNELS
+namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
+
+// `count` neighbouring elements (channels of a pixel, columns of a channel) from `from`, or zeros where it is null.
+inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const float* from, size_t row,
+                     size_t channel, size_t count, char* y) {
+  if (!a.plain) {
+    FinishRun(e, from, row, channel, count, y, a.out.type);
+  } else if (from == nullptr) {
+    std::memset(y, 0, count * sizeof(float));
+  } else {
+    std::memcpy(y, from, count * sizeof(float));
+  }
+}
+
+// One task.
+inline int64_t Shift(const depthwise::DepthwiseArgs* args, size_t task, void*) {
+  if (args == nullptr) return HWY_TARGET;
+  const depthwise::DepthwiseArgs& a = *args;
+  const depthwise::DepthwisePiece piece = depthwise::PieceOf(a, task);
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const auto h = static_cast<int64_t>(a.in.h), w = static_cast<int64_t>(a.in.w);
+  // Output columns [begin, end) have a source.
+  const int64_t begin = HWY_MIN(HWY_MAX(int64_t{a.shift_w}, 0), w);
+  const int64_t end = HWY_MAX(HWY_MIN(w + a.shift_w, w), begin);
+  const auto source_row = [&](size_t y) -> const float* {
+    const int64_t source = static_cast<int64_t>(y) - a.shift_h;
+    if (source < 0 || source >= h) return nullptr;
+    return static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn) + source * a.in.sh;
+  };
+  const auto out_row = [&](size_t y) {
+    return static_cast<char*>(a.out.data) + (At(piece.n, a.out.sn) + At(y, a.out.sh)) * size;
+  };
+
+  if (a.layout == Layout::kNhwc) {
+    const size_t channels = piece.c_end - piece.c_begin;
+    for (size_t y = piece.y_begin; y < piece.y_end; ++y) {
+      const float* const in = source_row(y);
+      char* const out = out_row(y) + static_cast<ptrdiff_t>(piece.c_begin) * size;
+      for (int64_t x = 0; x < w; ++x) {
+        const bool inside = in != nullptr && x >= begin && x < end;
+        const float* const from = inside ? in + (x - a.shift_w) * a.in.sw + piece.c_begin : nullptr;
+        const size_t pixel = (piece.n * a.out.h + y) * a.out.w + static_cast<size_t>(x);
+        ShiftRun(a, a.epilogue, from, pixel, piece.c_begin, channels, out + x * a.out.sw * size);
+      }
+    }
+    return HWY_TARGET;
+  }
+  SpreadEpilogue spread;
+  for (size_t c = piece.c_begin; c < piece.c_end; ++c) {
+    spread.Set(a.epilogue, c);
+    for (size_t y = piece.y_begin; y < piece.y_end; ++y) {
+      const float* const in = source_row(y);
+      char* const out = out_row(y) + At(c, a.out.sc) * size;
+      const auto run = [&](const float* from, int64_t first, int64_t last) {
+        const int64_t most = a.plain ? w : int64_t{depthwise::kMostLanes};  // as far as `spread` goes
+        for (int64_t x = first; x < last; x += most) {
+          const auto count = static_cast<size_t>(HWY_MIN(most, last - x));
+          ShiftRun(a, spread.epilogue, from == nullptr ? from : from + (x - first), 0, 0, count, out + x * size);
+        }
+      };
+      if (in == nullptr || begin == end) {
+        run(nullptr, 0, w);
+        continue;
+      }
+      run(nullptr, 0, begin);
+      run(in + At(c, a.in.sc) + begin - a.shift_w, begin, end);
+      run(nullptr, end, w);
+    }
+  }
+  return HWY_TARGET;
+}
+
+}}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
+LUTRA_AFTER_KERNELS
+#endif
