@@ -17,10 +17,10 @@ struct Epilogue {
   Act act = Act::kNone;
   bool clamp = false;  // apply lo and hi
   float lo = 0.0f, hi = 0.0f;
-  ConstMatrixView mul;       // [rows, channels] of f32, bf16 or f16; row_stride 0: one row for all (layer scale)
-  ConstMatrixView residual;  // [rows, channels], the same types; rows are pixels in n, y, x order for convolution
-  bool accumulate = false;   // add to what y holds; without it y is never read
-  float out_scale = 1.0f;    // i8 and u8 outputs only
+  ConstMatrixView mul = {};       // [rows, channels] of f32, bf16 or f16; row_stride 0: one row for all (layer scale)
+  ConstMatrixView residual = {};  // [rows, channels], the same types; rows are pixels in n, y, x order for convolution
+  bool accumulate = false;        // add to what y holds; without it y is never read
+  float out_scale = 1.0f;         // i8 and u8 outputs only
   int32_t out_zero = 0;
   const int32_t* y_row = nullptr;  // GEMM: output row m is stored to row y_row[m], each at most once; -1: not stored
 };
