@@ -48,8 +48,14 @@ struct DotTraits {
 #endif
   static constexpr int kWiden = WidenEvery(kMaxPattern, /*field_weight=*/1, /*x_min=*/-128);
   static constexpr bool kPair = !kQuad && kWiden >= 1;
-  // Steps (a quad of k each) between widenings: a divisor of a block's 8, or whole blocks.
-  static constexpr size_t kSteps = kWiden >= 8 ? kWiden / 8 * 8 : kWiden >= 4 ? 4 : kWiden >= 2 ? 2 : 1;
+  // Quads of k that the loop unrolls: the fields of one to four units of a single plane, else a block.
+  static constexpr size_t kQuads = Planes::kPlanes[0] >= 2 && Planes::kPlanes[1] == 0 ? 4 : 8;
+  static constexpr size_t kStride = kQuads * 16 * Planes::kBits;  // bytes from one such step to the next
+  // Quads between widenings: whole steps, or a divisor of one.
+  static constexpr size_t kSteps = kWiden >= int{kQuads} ? kWiden / kQuads * kQuads
+                                   : kWiden >= 4         ? 4
+                                   : kWiden >= 2         ? 2
+                                                         : 1;
 };
 
 template <class D32, class VC, class VX, class V>
@@ -84,71 +90,73 @@ HWY_INLINE V WideStep(D32 d32, VC codes, VX x, V sum) {
 // Tile: two vectors of rows by kMR rows of x over `blocks` blocks. emit(m, v, sums) in registers. kSplit sums for each
 // output, so that dots of long latency overlap.
 template <class Planes, size_t kMR, class D32, class Emit>
-HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, size_t block_bytes, const internal::XRows<kMR>& x,
-                        size_t blocks, const Emit& emit) {
+HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::XRows<kMR>& x, size_t blocks,
+                        const Emit& emit) {
   using Traits = DotTraits<Planes>;
   const hn::Repartition<uint8_t, D32> d8;
   const hn::Repartition<int8_t, D32> d8i;
   const hn::Repartition<int16_t, D32> d16;
   constexpr size_t kSplit = Traits::kQuad ? HWY_MAX(size_t{4} / kMR, size_t{1}) : 1;
+  const size_t steps = blocks * (8 / Traits::kQuads);
 
-  // The one loop body: steps [kBegin, kEnd) of block b into acc..., number = (m * kSplit + split) * 2 + vector.
-  const auto run = [&](auto begin, auto count, size_t b, auto step, auto&... acc) LUTRA_TILE {
+  // The one loop body: quads [begin, begin + count) of step s into acc..., number = (m * kSplit + split) * 2 + vector.
+  const auto run = [&](auto begin, auto count, size_t s, auto multiply, auto&... acc) LUTRA_TILE {
     Unrolled<decltype(count)::value>([&](auto i) LUTRA_TILE {
       constexpr size_t kQuad = decltype(begin)::value + decltype(i)::value;
-      const uint8_t* HWY_RESTRICT block = w + b * block_bytes;
-      const auto codes0 = UnpackQuad<Planes, kQuad>(d8, block);
-      const auto codes1 = UnpackQuad<Planes, kQuad>(d8, block + hn::Lanes(d8));
+      const uint8_t* HWY_RESTRICT at = w + s * Traits::kStride;
+      const auto codes0 = UnpackQuad<Planes, kQuad>(d8, at);
+      const auto codes1 = UnpackQuad<Planes, kQuad>(d8, at + hn::Lanes(d8));
       Numbered(
           [&](auto number, auto& sum) LUTRA_TILE {
             constexpr size_t kV = decltype(number)::value % 2, kPart = decltype(number)::value / 2;
             if constexpr (kPart % kSplit == kQuad % kSplit) {
               int32_t quad;
-              std::memcpy(&quad, x.at[kPart / kSplit] + b * kBlockK + kQuad * 4, 4);
+              std::memcpy(&quad, x.at[kPart / kSplit] + (s * Traits::kQuads + kQuad) * 4, 4);
               const auto xq = hn::BitCast(d8i, hn::Set(d32, quad));
               if constexpr (kV == 0) {
-                sum = step(codes0, xq, sum);
+                sum = multiply(codes0, xq, sum);
               } else {
-                sum = step(codes1, xq, sum);
+                sum = multiply(codes1, xq, sum);
               }
             }
           },
           acc...);
     });
   };
-  const auto whole = Index<8>{};
+  const auto whole = Index<Traits::kQuads>{};
 
   WithAccumulators<2 * kMR * kSplit>(d32, [&](auto&... sum) LUTRA_TILE {
     if constexpr (Traits::kQuad) {
-      const auto step = [&](auto c, auto xq, auto acc) LUTRA_TILE { return QuadStep(d32, c, xq, acc); };
-      for (size_t b = 0; b < blocks; ++b) run(Index<0>{}, whole, b, step, sum...);
+      const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return QuadStep(d32, c, xq, acc); };
+      for (size_t s = 0; s < steps; ++s) run(Index<0>{}, whole, s, multiply, sum...);
     } else if constexpr (Traits::kPair) {
-      const auto step = [&](auto c, auto xq, auto acc) LUTRA_TILE { return PairStep(d16, c, xq, acc); };
+      const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return PairStep(d16, c, xq, acc); };
       const auto widened = [&](const auto& body) LUTRA_TILE {
         WithAccumulators<2 * kMR>(d16, [&](auto&... pair) LUTRA_TILE {
           body(pair...);
           ((sum = hn::Add(sum, hn::SumsOf2(pair))), ...);  // the only widening
         });
       };
-      if constexpr (Traits::kSteps >= 8) {
-        for (size_t begin = 0; begin < blocks; begin += Traits::kSteps / 8) {
+      if constexpr (Traits::kSteps >= Traits::kQuads) {
+        constexpr size_t kEvery = Traits::kSteps / Traits::kQuads;
+        for (size_t begin = 0; begin < steps; begin += kEvery) {
           widened([&](auto&... pair) LUTRA_TILE {
-            const size_t end = HWY_MIN(blocks, begin + Traits::kSteps / 8);
-            for (size_t b = begin; b < end; ++b) run(Index<0>{}, whole, b, step, pair...);
+            const size_t end = HWY_MIN(steps, begin + kEvery);
+            for (size_t s = begin; s < end; ++s) run(Index<0>{}, whole, s, multiply, pair...);
           });
         }
       } else {
-        for (size_t b = 0; b < blocks; ++b) {
-          Unrolled<8 / Traits::kSteps>([&](auto part) LUTRA_TILE {
+        for (size_t s = 0; s < steps; ++s) {
+          Unrolled<Traits::kQuads / Traits::kSteps>([&](auto part) LUTRA_TILE {
             widened([&](auto&... pair) LUTRA_TILE {
-              run(Index<decltype(part)::value * Traits::kSteps>{}, Index<Traits::kSteps>{}, b, step, pair...);
+              run(Index<decltype(part)::value * Traits::kSteps>{}, Index<Traits::kSteps>{}, s, multiply, pair...);
             });
           });
         }
       }
     } else {
-      const auto step = [&](auto c, auto xq, auto acc) LUTRA_TILE { return WideStep(d32, c, xq, acc); };
-      for (size_t b = 0; b < blocks; ++b) run(Index<0>{}, whole, b, step, sum...);
+      const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return WideStep(d32, c, xq, acc); };
+      for (size_t s = 0; s < steps; ++s) run(Index<0>{}, whole, s, multiply, sum...);
     }
     WithAccumulators<2 * kMR>(d32, [&](auto&... total) LUTRA_TILE {  // joins the split sums
       Numbered(
@@ -186,7 +194,7 @@ HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
       internal::XRows<kMR> x;
       for (size_t r = 0; r < kMR; ++r) x.at[r] = c.xq->Row(x_row[r]) + s.k0;
       for (size_t row = 0; row < kPanelRows; row += 2 * lanes) {
-        DotTile<Planes, kMR>(d32, segment_codes + block * c.w.block_bytes() + row * 4, c.w.block_bytes(), x, blocks,
+        DotTile<Planes, kMR>(d32, segment_codes + block * c.w.block_bytes() + row * 4, x, blocks,
                              [&](auto r, auto v, auto sum)
                                  LUTRA_TILE { hn::Store(sum, d32, sums[r] + row + v * lanes); });
       }
@@ -203,24 +211,19 @@ HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
   }
 }
 
+// Rows of x per tile. SSE2 emulates the pair-multiply: more rows only cost compile time there.
+inline constexpr size_t kTileMR = HWY_TARGET == HWY_SSE2 ? 1 : 4;
+
 // Entry: one task. A panel stays in L1 while all rows pass it.
 template <class Planes>
 int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte*) {
   const internal::GemmTile tile = internal::TileOf(t, task);
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
-    for (size_t m = tile.row_begin; m < tile.row_end;) {
-      const size_t left = tile.row_end - m;
-      if (left >= 4) {
-        DotRows<Planes, 4>(t.call, p, m);
-        m += 4;
-      } else if (left >= 2) {
-        DotRows<Planes, 2>(t.call, p, m);
-        m += 2;
-      } else {
-        DotRows<Planes, 1>(t.call, p, m);
-        m += 1;
-      }
+    size_t m = tile.row_begin;
+    if constexpr (kTileMR > 1) {
+      for (; m + kTileMR <= tile.row_end; m += kTileMR) DotRows<Planes, kTileMR>(t.call, p, m);
     }
+    for (; m < tile.row_end; ++m) DotRows<Planes, 1>(t.call, p, m);
   }
   return HWY_TARGET;
 }

@@ -11,7 +11,8 @@ namespace lutra { inline namespace LUTRA_NS { namespace internal {
 template <int kPlane0, int kPlane1, int kPlane2>
 struct Planes {
   static constexpr std::array<uint8_t, 3> kPlanes = {kPlane0, kPlane1, kPlane2};
-  static constexpr int kMaxPattern = (1 << (kPlane0 + kPlane1 + kPlane2)) - 1;
+  static constexpr int kBits = kPlane0 + kPlane1 + kPlane2;
+  static constexpr int kMaxPattern = (1 << kBits) - 1;
 };
 template <class Format>
 using PlanesOfFormat = Planes<Format::info.planes[0], Format::info.planes[1], Format::info.planes[2]>;
