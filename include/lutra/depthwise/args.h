@@ -18,7 +18,7 @@ constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_
 //   row r: [phase 0: columns 0, s, 2 s, ...][phase 1: 1, s + 1, ...] ... each `phase_floats` long
 struct NchwScratchSizes {
   size_t block = 0;  // output columns at a time
-  size_t rows = 0, phase_floats = 0, row_floats = 0, tap_floats = 0, bytes = 0;
+  size_t rows = 0, phase_used = 0, phase_floats = 0, row_floats = 0, tap_floats = 0, bytes = 0;
 };
 inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g, size_t out_h, size_t out_w,
                                     bool in_place, size_t lanes) {
@@ -28,10 +28,11 @@ inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g,
   const size_t blocks = in_place ? 1 : (out_w + kMostColumns - 1) / kMostColumns;
   s.block = blocks == 0 ? 0 : RoundUp((out_w + blocks - 1) / blocks, lanes);
   s.rows = ((in_place ? RoundUp(out_h, kDirectTile) : kDirectTile) - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
-  s.phase_floats = RoundUp(s.block + g.dil_w * (kw - 1) / g.stride_w + 1, 16);
+  s.phase_used = s.block + g.dil_w * (kw - 1) / g.stride_w + 1;
+  s.phase_floats = RoundUp(s.phase_used, 16);
   s.row_floats = internal::CheckedSize(what, s.phase_floats, g.stride_w);
   s.tap_floats = RoundUp(internal::CheckedSize(what, kh, kw), 16);
-  s.bytes = (s.tap_floats + internal::CheckedSize(what, s.rows, s.row_floats)) * sizeof(float);
+  s.bytes = (s.tap_floats + internal::CheckedSize(what, s.rows, s.row_floats) + kMostLanes) * sizeof(float);
   return s;
 }
 

@@ -81,10 +81,9 @@ struct Mapped {  // anything else
   HWY_INLINE Mapped After(size_t columns) const { return {row, sw, column + columns, lanes}; }
 };
 
-// A pixel that stays in its register: GCC otherwise repeats the load in each MulAdd, 24 loads instead of 10.
-template <class D, class Pixels>
-HWY_INLINE hn::Vec<D> LoadOnce(D d, const Pixels& pixels) {
-  auto v = pixels.Load(d);
+// A load that stays one: GCC otherwise repeats it in each MulAdd, 24 loads instead of 10.
+template <class V>
+HWY_INLINE V Once(V v) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
   asm("" : "+v"(v.raw));
 #elif HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
@@ -100,7 +99,7 @@ HWY_INLINE void AddToFirst(V v, V tap, V& first, Rest&...) {
 template <class D, class Pixels, class V, class... Rest>
 HWY_INLINE void Slide(D d, Pixels pixels, V t0, V t1, V t2, V& a, V& b, Rest&... rest) {
   if (pixels.Has()) {
-    const auto v = LoadOnce(d, pixels);
+    const auto v = Once(pixels.Load(d));
     a = hn::MulAdd(v, t2, a);
     b = hn::MulAdd(v, t1, b);
     if constexpr (sizeof...(Rest) != 0) AddToFirst(v, t0, rest...);
@@ -124,7 +123,7 @@ HWY_INLINE void AddRow(D d, const DepthwiseArgs& a, Pixels pixels, const float* 
       const Pixels second = pixels.After(1);
       if (pixels.Has()) s0 = hn::MulAdd(pixels.Load(d), t0, s0);
       if (second.Has()) {
-        const auto v = LoadOnce(d, second);
+        const auto v = Once(second.Load(d));
         s0 = hn::MulAdd(v, t1, s0);
         s1 = hn::MulAdd(v, t0, s1);
       }
@@ -217,55 +216,100 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
   return HWY_TARGET;
 }
 
-// Rows `first` ... of the padded image into scratch, columns from padded column `column` on, by phases.
-HWY_INLINE void StageRows(const DepthwiseArgs& a, const float* plane, const depthwise::NchwScratchSizes& s,
+// The tile's rows of the padded image to scratch, from padded column `column` on, by phases. Writes up to a vector
+// behind the last row.
+template <class D>
+HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, const float* plane, const depthwise::NchwScratchSizes& s,
                           const int32_t* rows, size_t column, float* to) {
-  const size_t stride = a.g.stride_w;
-  const size_t mapped = a.mapped_cols - column;  // the map's remaining columns: what lies behind them is never used
-  // At stride 1, columns [begin, end) are neighbours in the image.
-  const size_t left = static_cast<size_t>(a.g.left), length = HWY_MIN(mapped, s.phase_floats);
-  const size_t begin = HWY_MIN(length, left > column ? left - column : 0);
-  const size_t end = HWY_MIN(length, left + a.in.w > column ? left + a.in.w - column : 0);
+  const size_t stride = a.g.stride_w, lanes = hn::Lanes(d);
+  const size_t left = static_cast<size_t>(a.g.left), right = left + a.in.w;
+  const size_t mapped = a.mapped_cols - column;  // what lies behind the map is never used
   const int32_t* const cols = a.cols + column;
+  const auto fill_zero = [&](float* line, size_t begin, size_t end) LUTRA_TILE {
+    for (size_t i = begin; i < end; i += lanes) hn::StoreU(hn::Zero(d), d, line + i);
+  };
   for (size_t r = 0; r < s.rows; ++r, to += s.row_floats) {
     if (rows[r] < 0) {
-      std::memset(to, 0, s.row_floats * sizeof(float));
+      fill_zero(to, 0, s.row_floats);
       continue;
     }
     const float* const row = plane + rows[r] * a.in.sh;
-    const auto pixel = [&](size_t x) { return x < mapped && cols[x] >= 0 ? row[cols[x] * a.in.sw] : 0.0f; };
-    if (stride == 1 && begin < end) {
-      for (size_t i = 0; i < begin; ++i) to[i] = pixel(i);
-      std::memcpy(to + begin, row + (column + begin - left), (end - begin) * sizeof(float));
-      for (size_t i = end; i < s.phase_floats; ++i) to[i] = pixel(i);
-    } else {
-      for (size_t phase = 0; phase < stride; ++phase) {
-        float* const line = to + phase * s.phase_floats;
-        for (size_t i = 0; i < s.phase_floats; ++i) line[i] = pixel(i * stride + phase);
+    for (size_t phase = 0; phase < stride; ++phase) {
+      float* const line = to + phase * s.phase_floats;
+      // Elements [begin, end) are in the image, at from[0], from[stride], ...
+      const auto first_at = [&](size_t padded) {
+        const size_t skipped = column + phase;
+        return HWY_MIN(s.phase_used, padded > skipped ? (padded - skipped + stride - 1) / stride : 0);
+      };
+      const size_t begin = first_at(left), end = HWY_MAX(first_at(right), begin);
+      const float* const from = begin == end ? row : row + (column + begin * stride + phase - left);
+      const auto pad = [&](size_t i) {
+        const size_t x = i * stride + phase;
+        return x < mapped && cols[x] >= 0 ? row[cols[x] * a.in.sw] : 0.0f;
+      };
+      const bool zero = a.g.pad == Pad::kZero;
+      if (zero) fill_zero(line, 0, begin);  // all stores of vectors may go too far: what follows comes later
+      if (stride == 1) {
+        for (size_t i = begin; i < end; i += lanes) {
+          hn::StoreU(LoadSome(d, from + (i - begin), end - i), d, line + i);
+        }
+      } else {
+        for (size_t i = begin; i < end; ++i) line[i] = from[(i - begin) * stride];
+      }
+      if (zero) {
+        fill_zero(line, end, s.phase_used);
+      } else {
+        for (size_t i = 0; i < begin; ++i) line[i] = pad(i);
+        for (size_t i = end; i < s.phase_used; ++i) line[i] = pad(i);
       }
     }
   }
 }
 
-// Rows of a tile from staged rows: `staged` is the first row's vector of columns.
+// visit(kx, floats of the first output column's input) for all taps of a staged row.
+template <class Visit>
+HWY_INLINE void ForColumns(const DepthwiseArgs& a, const depthwise::NchwScratchSizes& s, const float* p,
+                           const Visit& visit) {
+  const size_t phase_step = a.g.dil_w % a.g.stride_w;
+  const size_t step = a.g.dil_w / a.g.stride_w + phase_step * s.phase_floats, back = s.row_floats - 1;
+  size_t phase = 0;
+  for (size_t kx = 0; kx < a.kw; ++kx) {
+    visit(kx, p);
+    p += step;
+    phase += phase_step;
+    if (phase >= a.g.stride_w) {
+      phase -= a.g.stride_w;
+      p -= back;
+    }
+  }
+}
+
+// 8 output rows, a vector of their columns: one broadcast tap for 8 loads, most of which cross a line on AVX-512. (To
+// load a row once for all sums it belongs to takes a branch per sum, slower below kernels of 9 rows, 3 times on AVX2.)
 template <class D>
 HWY_INLINE void NchwTile(D d, const DepthwiseArgs& a, const depthwise::NchwScratchSizes& s, const float* taps,
                          const float* staged, size_t ky_begin, size_t ky_end, const Epilogue& e, const TileOut& t) {
   const size_t row_step = a.g.stride_h * s.row_floats, phase_step = a.g.dil_w % a.g.stride_w;
-  const size_t column_step = a.g.dil_w / a.g.stride_w;
+  const size_t step = a.g.dil_w / a.g.stride_w + phase_step * s.phase_floats, back = s.row_floats - 1;
   WithAccumulators<kDirectTile>(d, [&](auto&... sum) LUTRA_TILE {
+    const float* tap = taps + ky_begin * a.kw;
     for (size_t ky = ky_begin; ky < ky_end; ++ky) {
       const float* p = staged + ky * a.g.dil_h * s.row_floats;
       size_t phase = 0;
       for (size_t kx = 0; kx < a.kw; ++kx) {
-        const auto tap = hn::Set(d, taps[ky * a.kw + kx]);
-        Numbered([&](auto i, auto& v) LUTRA_TILE { v = hn::MulAdd(hn::LoadU(d, p + i * row_step), tap, v); }, sum...);
-        p += column_step + phase_step * s.phase_floats;
+        const auto w = hn::Set(d, *tap++);
+        const float* row = p;
+        Numbered(
+            [&](auto, auto& v) LUTRA_TILE {
+              v = hn::MulAdd(hn::LoadU(d, row), w, v);
+              row += row_step;
+            },
+            sum...);
+        p += step;
         phase += phase_step;
         if (phase >= a.g.stride_w) {
           phase -= a.g.stride_w;
-          p -= a.g.stride_w * s.phase_floats;
-          ++p;
+          p -= back;
         }
       }
     }
@@ -293,15 +337,14 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
     spread.Set(a.epilogue, c);
     for (size_t x0 = 0; x0 < a.out.w; x0 += s.block) {
       const size_t columns = HWY_MIN(s.block, a.out.w - x0);
-      if (a.staged) StageRows(a, plane, s, a.rows, x0 * a.g.stride_w, staged);
+      if (a.staged) StageRows(d, a, plane, s, a.rows, x0 * a.g.stride_w, staged);
       for (size_t y = piece.y_begin; y < piece.y_end; y += kDirectTile) {
         const int32_t* const rows = a.rows + y * a.g.stride_h;
-        if (!a.staged) StageRows(a, plane, s, rows, x0 * a.g.stride_w, staged);
+        if (!a.staged) StageRows(d, a, plane, s, rows, x0 * a.g.stride_w, staged);
         // Taps that no row of the tile needs.
-        const size_t last = (kDirectTile - 1) * a.g.stride_h;
         const auto unused = [&](size_t ky) {
-          for (size_t r = 0; r <= last; r += a.g.stride_h) {
-            if (rows[ky * a.g.dil_h + r] >= 0) return false;
+          for (size_t i = 0; i < kDirectTile; ++i) {
+            if (rows[ky * a.g.dil_h + i * a.g.stride_h] >= 0) return false;
           }
           return true;
         };
