@@ -391,8 +391,7 @@ TEST(PackedErrors, PackRowsNamesTheMistakeAndWritesNothing) {
   m.offset = {};
   expect(0, "rows.offset is 0 x 0, must be 70 x 4");
   m.offset.data = nullptr;
-  EXPECT_NE(FailureOf([&] { PackRows({blob.data(), bytes}, 0, m, context); }).find("data is null"), std::string::npos);
-  m = coded;
+  expect(0, "rows.offset: data is null, the shape is 70 x 4");
   std::vector<float> values(70 * 4, 1.0f);
   values[4 * 5 + 2] = 65520.0f;  // f16 ends at 65504
   m.scale = View(static_cast<const float*>(values.data()), 70, 4);
@@ -465,8 +464,6 @@ TEST(PackedErrors, EmptyBuffersAndMemory) {
   EXPECT_EQ(empty.bytes().size(), 0u);
   EXPECT_EQ(FailureOf([] { (void)PackedBuffer::Allocate(SIZE_MAX); }),
             "PackedBuffer: no memory for 18446744073709551615 bytes");
-  EXPECT_EQ(FailureOf([] { (void)PackedBuffer::Allocate(SIZE_MAX / 16); }),
-            "PackedBuffer: no memory for 1152921504606846975 bytes");
   PackedBuffer a = PackedBuffer::Allocate(100), b = std::move(a);
   EXPECT_EQ(b.bytes().size(), 100u);
   EXPECT_EQ(a.bytes().size(), 0u);

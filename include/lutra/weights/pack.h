@@ -65,7 +65,9 @@ inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s
     if (v.rows != rows || v.cols != l.groups) {
       Fail("%s: rows.%s is %zu x %zu, must be %zu x %zu", what, name, v.rows, v.cols, rows, l.groups);
     }
-    CheckMatrix(name, v, false);
+    char label[64];
+    std::snprintf(label, sizeof(label), "%s: rows.%s", what, name);
+    CheckMatrix(label, v, false);
   };
   check("scale", c.scale);
   if (s.scales.has_offset) check("offset", c.offset);
