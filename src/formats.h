@@ -7,7 +7,6 @@ namespace lutra { inline namespace LUTRA_NS { namespace internal {
 template <class... Formats>
 struct Listed {
   static constexpr std::array<FormatInfo, sizeof...(Formats)> kInfos = {Formats::info...};
-  // No kernels for a format of the user's: it runs by its table.
   static FormatKernels Pick(const FormatInfo& format, int64_t target) {
     return PickOf<HWY_TARGETS, Formats...>(format, target);
   }

@@ -54,7 +54,9 @@ int64_t UsableTargets() {
 #if (HWY_TARGETS & (HWY_TARGETS - 1)) == 0
   return HWY_STATIC_TARGET;  // one target: needs nothing of Highway's library
 #else
-  return hwy::SupportedTargets() & kTargets;
+  // Asked once: Highway runs CPUID on every call, which on virtual machines takes longer than a small op.
+  static const int64_t usable = hwy::SupportedTargets() & kTargets;
+  return usable;
 #endif
 }
 

@@ -16,10 +16,11 @@ constexpr int WidenEvery(int max_code, int field_weight, int x_min) {
   return down < up ? down : up;
 }
 
-// The largest K whose sum of |code| * |activation| stays inside int32. At most 2^30, so that sizes stay manageable.
+// The largest K whose sums of code * activation stay inside int32, for codes of either sign: a zero point turns the
+// worst product positive, so the bound is 2^31 - 1. At most 2^30, so that sizes stay manageable.
 constexpr int64_t LargestK(int max_code, int x_min = -128) {
   const int64_t worst = int64_t{max_code} * -x_min;
-  const int64_t k = worst == 0 ? int64_t{1} << 30 : (int64_t{1} << 31) / worst;
+  const int64_t k = worst == 0 ? int64_t{1} << 30 : ((int64_t{1} << 31) - 1) / worst;
   return k > (int64_t{1} << 30) ? int64_t{1} << 30 : k;
 }
 

@@ -35,6 +35,7 @@ class Context {
   }
 
   Context();  // one thread
+  // scratch_per_worker: raised to kDefaultScratch where it is less, which every op may count on.
   explicit Context(Executor executor, size_t scratch_per_worker = kDefaultScratch);
   // Memory of the caller's, at least Bytes(executor.workers, ...), which must outlive the context.
   Context(Executor executor, std::span<std::byte> memory);
@@ -114,6 +115,7 @@ LUTRA_MEMBER Context::Context(Executor executor, size_t scratch_per_worker) : ex
   if (executor.run == nullptr || executor.workers == 0) {
     Fail("Context: executor has %zu workers and %s run function", executor.workers, executor.run ? "a" : "no");
   }
+  if (scratch_per_worker < kDefaultScratch) scratch_per_worker = kDefaultScratch;
   size_t bytes = 0;
   if (scratch_per_worker > PTRDIFF_MAX / 2 || __builtin_mul_overflow(executor.workers, scratch_per_worker, &bytes) ||
       bytes > PTRDIFF_MAX / 2) {

@@ -19,8 +19,10 @@ inline float Activate(float v, Act act) {
       return v / (1.0f + std::exp(-v));
     case Act::kGelu:
       return 0.5f * v * (1.0f + std::erf(v * 0.70710678f));
-    case Act::kGeluTanh:
-      return 0.5f * v * (1.0f + std::tanh(0.79788456f * (v + 0.044715f * v * v * v)));
+    case Act::kGeluTanh: {  // 0.5 v (1 + tanh(u)), written so that nothing cancels
+      const float u = 0.79788456f * (v * (1.0f + 0.044715f * v * v));
+      return v / (1.0f + std::exp(-2.0f * u));
+    }
   }
   return v;
 }
@@ -45,7 +47,8 @@ inline void Finish(float acc, const Epilogue& e, size_t row, size_t channel, voi
   if (type == DType::kI8 || type == DType::kU8) {
     const float low = type == DType::kI8 ? -128.0f : 0.0f, zero = static_cast<float>(e.out_zero);
     float r = v * e.out_scale;
-    r = std::isnan(r) ? 0.0f : std::fmin(std::fmax(r, low - zero), low + 255.0f - zero);
+    r = std::isnan(r) ? 0.0f : r;
+    r = std::fmin(std::fmax(r, low - zero), low + 255.0f - zero);
     const int q = static_cast<int>(std::nearbyint(r)) + e.out_zero;
     if (type == DType::kI8) *static_cast<int8_t*>(y) = static_cast<int8_t>(q);
     if (type == DType::kU8) *static_cast<uint8_t*>(y) = static_cast<uint8_t>(q);

@@ -13,9 +13,9 @@ inline void CheckActSpec(const char* what, const ActSpec& spec) {
 
 inline size_t LayOutActivations(const char* what, size_t m, size_t k, const ActSpec& spec, std::byte* memory,
                                 ActivationParts* parts) {
+  CheckedSize(what, m < SIZE_MAX ? m + 1 : m, k < SIZE_MAX - 128 ? k + 128 : k, 8);
   const size_t rows = m + 1, stride = (k + 63) / 64 * 64, blocks = stride / 32;
   const size_t groups = spec.group_k == 0 || k == 0 ? 1 : (k + spec.group_k - 1) / spec.group_k;
-  CheckedSize(what, rows, stride + 64, 8);
   const size_t codes_at = 0, sums_at = rows * stride, scales_at = sums_at + (rows * blocks * 4 + 63) / 64 * 64;
   const size_t bytes = 63 + scales_at + (rows * groups * 4 + 63) / 64 * 64;
   if (parts != nullptr) {

@@ -21,11 +21,13 @@ FormatKernels KernelsOf(int64_t target) {
   return {PickIntDot<Width, kTargets>(target), PickUnpackBlock<Width, kTargets>(target)};
 }
 
-// The kernels of whichever of Formats equals `format`; integer ones for affine formats only.
+// The kernels of whichever of Formats has the planes of `format`: that is all kernels know of a format, so a format of
+// the user's runs on them too.
 template <int64_t kTargets, class... Formats>
 FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   FormatKernels kernels;
-  ((Formats::info.id == format.id ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>>(target)) : void()),
+  ((Formats::info.planes == format.planes ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>>(target))
+                                          : void()),
    ...);
   return kernels;
 }

@@ -72,11 +72,11 @@ inline float Float(const GemmCall& c, size_t m, size_t n) {
   for (size_t k = 0; k < c.w.k(); ++k) {
     const size_t segment = k / c.w.segment_k(), at = k % c.w.segment_k();
     const ptrdiff_t row = internal::RowOf(c, m, segment);
-    if (row < 0) continue;
-    const auto r = static_cast<size_t>(row);
-    const float x = c.xq == nullptr ? LoadFloat(c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(at))
-                                    : static_cast<float>(c.xq->Row(r)[at]) *
-                                          c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : at / c.xq->spec.group_k);
+    const size_t r = row < 0 ? 0 : static_cast<size_t>(row);
+    const float x = row < 0           ? 0.0f
+                    : c.xq == nullptr ? LoadFloat(c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(at))
+                                      : static_cast<float>(c.xq->Row(r)[at]) *
+                                            c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : at / c.xq->spec.group_k);
     const size_t group = internal::GroupOf(c.w, k);
     float w = internal::ValueOf(c.w.format(), c.w.table(), c.w.Code(n, k)) * c.w.ScaleOf(n, group);
     if (c.w.scales().has_offset) w = w + c.w.OffsetOf(n, group);
@@ -95,7 +95,8 @@ inline void Gemm(const GemmCall& c, GemmAlgo algo) {
       std::byte* at = y + n * SizeOf(c.y.type);
       if (c.y.type == DType::kI32) {
         int32_t& out = *reinterpret_cast<int32_t*>(at);
-        out = IntSum(c, m, n) + (c.e.accumulate ? out : 0);
+        const auto before = static_cast<uint32_t>(c.e.accumulate ? out : 0);  // wraps, as vectors do
+        out = static_cast<int32_t>(static_cast<uint32_t>(IntSum(c, m, n)) + before);
       } else {
         Finish(algo == GemmAlgo::kTile ? Float(c, m, n) : IntDot(c, m, n), c.e, m, n, at, c.y.type);
       }
