@@ -64,7 +64,7 @@ struct ThreeThreads {
   }
 };
 
-// One thread that plays three workers and takes the tasks backwards.
+// One thread that plays three workers (or as many as the executor is set to) and takes the tasks backwards.
 struct Backwards {
   size_t runs = 0;
 
@@ -73,7 +73,7 @@ struct Backwards {
  private:
   static void Run(const Executor& e, size_t tasks, Executor::Task task, const void* job) {
     ++static_cast<Backwards*>(e.self)->runs;
-    for (size_t i = tasks; i-- != 0;) task(job, i, i % 3);
+    for (size_t i = tasks; i-- != 0;) task(job, i, i % e.workers);
   }
 };
 
