@@ -6,13 +6,16 @@
 
 #include "report.h"
 
-#define DECLARE(name) UnitReport name();
-UNITS(DECLARE)
-#define ENTRY(name) {#name, &name},
+#define UNIT(name) UnitReport name();
+#include "units.inc"
+#undef UNIT
+#define UNIT(name) {#name, &name},
 static const struct {
   const char* name;
   UnitReport (*run)();
-} kUnits[] = {UNITS(ENTRY)};
+} kUnits[] = {
+#include "units.inc"
+};
 
 int main(int argc, char** argv) {
   constexpr size_t kCount = sizeof(kUnits) / sizeof(kUnits[0]);
