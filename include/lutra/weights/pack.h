@@ -118,6 +118,29 @@ inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, size_t row, 
   }
 }
 
+// And back.
+inline void UnpackBlockRow(const uint8_t* block, const FormatInfo& f, size_t row, uint8_t* codes) {
+  unsigned done = 0;
+  const uint8_t* unit = block + row * 4;
+  std::memset(codes, 0, kBlockK);
+  for (const unsigned b : f.planes) {
+    if (b == 0) break;
+    const uint32_t mask = ((1u << b) - 1) * 0x01010101u;
+    for (size_t u = 0; u < b; ++u, unit += 128) {
+      uint32_t lane;
+      std::memcpy(&lane, unit, 4);
+      for (unsigned shift = 0; shift < 8; shift += b, codes += 4) {
+        uint32_t four;
+        std::memcpy(&four, codes, 4);
+        four |= (lane >> shift & mask) << done;
+        std::memcpy(codes, &four, 4);
+      }
+    }
+    codes -= kBlockK;
+    done += b;
+  }
+}
+
 inline void StoreFloat(float v, std::byte* data, DType type, size_t i) {
   if (type == DType::kF32) reinterpret_cast<float*>(data)[i] = v;
   if (type == DType::kBF16) reinterpret_cast<BF16*>(data)[i] = ToBF16(v);
@@ -350,19 +373,24 @@ inline size_t GroupOf(const PackedMatrix& w, size_t k) {
 
 inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
   if (row >= w.n()) Fail("DecodeRow: row is %zu, the matrix has %zu", row, w.n());
-  const size_t group_k = w.scales().group_k == 0 ? w.segment_k() : w.scales().group_k;
+  const size_t group_k = w.scales().group_k == 0 ? kBlockK : w.scales().group_k;  // any will do for whole rows
   for (size_t segment = 0; segment < (w.segment_k() == 0 ? 0 : w.segments()); ++segment) {
-    const uint8_t* blocks = w.Codes(row / kPanelRows) + segment * w.blocks_per_segment() * w.block_bytes();
-    for (size_t k = 0; k < w.segment_k();) {
-      const size_t group = GroupOf(w, segment * w.segment_k() + k);
-      const float scale = w.ScaleOf(row, group), offset = w.OffsetOf(row, group);
-      const size_t end = w.segment_k() - k < group_k ? w.segment_k() : k + group_k;
-      for (; k < end; ++k) {
-        const uint8_t* block = blocks + k / kBlockK * w.block_bytes();
-        const float scaled =
-            ValueOf(w.format(), w.table(), CodeIn(block, w.format(), row % kPanelRows, k % kBlockK)) * scale;
-        *out++ = w.scales().has_offset ? scaled + offset : scaled;
+    const uint8_t* block = w.Codes(row / kPanelRows) + segment * w.blocks_per_segment() * w.block_bytes();
+    float scale = 0.0f, offset = 0.0f;
+    uint8_t codes[kBlockK];
+    for (size_t k = 0, next_group = 0; k < w.segment_k(); ++k) {
+      if (k == next_group) {
+        const size_t group = GroupOf(w, segment * w.segment_k() + k);
+        scale = w.ScaleOf(row, group);
+        offset = w.OffsetOf(row, group);
+        next_group += group_k;
       }
+      if (k % kBlockK == 0) {
+        UnpackBlockRow(block, w.format(), row % kPanelRows, codes);
+        block += w.block_bytes();
+      }
+      const float scaled = ValueOf(w.format(), w.table(), codes[k % kBlockK]) * scale;
+      *out++ = w.scales().has_offset ? scaled + offset : scaled;
     }
   }
 }
@@ -397,8 +425,12 @@ inline Status VerifyBlock(const PackedMatrix& w, size_t panel, size_t segment, s
   if (f.codes == f.MaxPattern() + 1 && rows >= kPanelRows && columns >= kBlockK) return {};  // any bits will do
   const uint8_t* block = w.Codes(panel) + (segment * w.blocks_per_segment() + k0 / kBlockK) * w.block_bytes();
   for (size_t row = 0; row < kPanelRows; ++row) {
+    uint8_t codes[kBlockK], most = 0;
+    UnpackBlockRow(block, f, row, codes);
+    for (const uint8_t code : codes) most = code > most ? code : most;
+    if (most == 0 || (most < f.codes && row < rows && columns >= kBlockK)) continue;
     for (size_t k = 0; k < kBlockK; ++k) {
-      const unsigned code = CodeIn(block, f, row, k);
+      const unsigned code = codes[k];
       if (row >= rows || k >= columns) {
         if (code == 0) continue;
         return Error("Verify: padding at row %zu, segment %zu, k %zu holds code %u", panel * kPanelRows + row, segment,

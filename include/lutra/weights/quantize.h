@@ -116,11 +116,21 @@ namespace internal {
 struct Scope {
   size_t row0, row1, k0, k1;
 };
+// body(values, count) for runs of the scope's weights as f32, in order.
 template <class Body>
-inline void ForEach(const ConstMatrixView& w, const Scope& s, const Body& body) {
-  for (size_t row = s.row0; row < s.row1; ++row) {
+inline void ForRuns(const ConstMatrixView& w, const Scope& s, const Body& body) {
+  for (size_t row = s.row0; s.k0 != s.k1 && row < s.row1; ++row) {
     const ptrdiff_t begin = static_cast<ptrdiff_t>(row) * w.row_stride;
-    for (size_t k = s.k0; k < s.k1; ++k) body(LoadFloat(w.data, w.type, begin + static_cast<ptrdiff_t>(k)));
+    if (w.type == DType::kF32) {
+      body(static_cast<const float*>(w.data) + begin + static_cast<ptrdiff_t>(s.k0), s.k1 - s.k0);
+      continue;
+    }
+    float values[256];
+    for (size_t k = s.k0; k < s.k1; k += 256) {
+      const size_t count = s.k1 - k < 256 ? s.k1 - k : 256;
+      for (size_t i = 0; i < count; ++i) values[i] = LoadFloat(w.data, w.type, begin + static_cast<ptrdiff_t>(k + i));
+      body(values, count);
+    }
   }
 }
 
@@ -130,9 +140,11 @@ inline float LowerMedian(const ConstMatrixView& w, const Scope& s) {
   uint32_t prefix = 0;
   for (int shift = 24; shift >= 0; shift -= 8) {
     size_t count[256] = {};
-    ForEach(w, s, [&](float v) {
-      const uint32_t bits = std::bit_cast<uint32_t>(std::fabs(v));
-      if ((uint64_t{bits} >> (shift + 8)) == (uint64_t{prefix} >> (shift + 8))) ++count[bits >> shift & 255u];
+    ForRuns(w, s, [&](const float* values, size_t n) {
+      for (size_t i = 0; i < n; ++i) {
+        const uint32_t bits = std::bit_cast<uint32_t>(std::fabs(values[i]));
+        if ((uint64_t{bits} >> (shift + 8)) == (uint64_t{prefix} >> (shift + 8))) ++count[bits >> shift & 255u];
+      }
     });
     uint32_t digit = 0;
     while (rank >= count[digit]) rank -= count[digit++];
@@ -155,20 +167,27 @@ struct Encoding {
   float least = 0.0f, most = 0.0f;  // of the table
 };
 
+// nearbyint of |v| <= 2^22 in the default rounding mode. Vectorises where SSE4 is missing, too.
+inline float Nearest(float v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
+
 inline uint8_t CodeOf(const Encoding& e, float r) {
   if (e.format.map == Map::kTable) {
-    const double x = r < e.least ? e.least : r > e.most ? e.most : r;  // r may be infinite
+    const double x = double{r < e.least ? e.least : r > e.most ? e.most : r};  // r may be infinite
     unsigned best = 0;
+    double least = std::fabs(x - double{e.table[0]});
     for (unsigned c = 1; c < e.format.codes; ++c) {
-      if (std::fabs(x - double{e.table[c]}) < std::fabs(x - double{e.table[best]})) best = c;
+      const double distance = std::fabs(x - double{e.table[c]});
+      best = distance < least ? c : best;
+      least = distance < least ? distance : least;
     }
     return static_cast<uint8_t>(best);
   }
-  const int z2 = e.format.zero_x2;
-  const float code =
-      z2 % 2 == 0 ? std::nearbyint(r) + static_cast<float>(z2 / 2) : std::floor(r) + static_cast<float>((z2 + 1) / 2);
-  const float last = static_cast<float>(e.format.codes - 1);
-  return static_cast<uint8_t>(code < 0.0f ? 0.0f : code > last ? last : code);
+  const float zero_x2 = static_cast<float>(e.format.zero_x2), last = static_cast<float>(e.format.codes - 1);
+  const float near = r < -512.0f ? -512.0f : r > 512.0f ? 512.0f : r;  // the clamp below gives the same code
+  const float down = static_cast<float>(static_cast<int>(near));
+  const float code = e.format.zero_x2 % 2 == 0 ? Nearest(near) + zero_x2 * 0.5f
+                                               : down - (down > near ? 1.0f : 0.0f) + (zero_x2 + 1.0f) * 0.5f;
+  return static_cast<uint8_t>(static_cast<int>(code < 0.0f ? 0.0f : code > last ? last : code));
 }
 
 // Scale and offset of a scope, and what its codes are made with.
@@ -183,12 +202,19 @@ inline Fitted FitScope(const Encoding& e, const Scope& s) {
   if (count == 0) return fitted;
   float low = std::numeric_limits<float>::infinity(), high = -low;
   double sum = 0.0, abs_sum = 0.0;
-  ForEach(e.w, s, [&](float v) {
-    low = v < low ? v : low;
-    high = v > high ? v : high;
-    sum += double{v};
-    abs_sum += double{std::fabs(v)};
+  ForRuns(e.w, s, [&](const float* values, size_t n) {
+    for (size_t i = 0; i < n; ++i) {
+      const float v = values[i];
+      low = v < low ? v : low;
+      high = v > high ? v : high;
+      sum += double{v};
+      abs_sum += double{std::fabs(v)};
+    }
   });
+  if (!std::isfinite(abs_sum)) {  // sums of finite f32 are finite
+    fitted.scale = std::numeric_limits<float>::quiet_NaN();
+    return fitted;
+  }
   const float absmax = -low > high ? -low : high;
   if (absmax == 0.0f) return fitted;
   const float mean = static_cast<float>(abs_sum / static_cast<double>(count));
@@ -222,37 +248,37 @@ inline Fitted FitScope(const Encoding& e, const Scope& s) {
 }
 
 inline void EncodeScope(const Encoding& e, const Scope& s, const Fitted& f, uint8_t* codes) {
-  const uint8_t zero = CodeOf(e, 0.0f);
-  ForEach(e.w, s, [&](float v) {
-    uint8_t code = zero;
-    if (f.scale != 0.0f) {
-      if (e.fit == Fit::kSignMean) {
-        code = double{v} > f.mean ? e.plus : e.minus;
-      } else if (e.fit == Fit::kMinMax) {
-        const float steps = std::nearbyint((v - f.low) / f.scale), last = static_cast<float>(e.format.codes - 1);
-        code = static_cast<uint8_t>(steps < 0.0f ? 0.0f : steps > last ? last : steps);
-      } else {
-        code = CodeOf(e, v / f.scale);
+  ForRuns(e.w, s, [&](const float* values, size_t n) {
+    if (f.scale == 0.0f) {
+      std::memset(codes, CodeOf(e, 0.0f), n);
+    } else if (e.fit == Fit::kSignMean) {
+      for (size_t i = 0; i < n; ++i) codes[i] = double{values[i]} > f.mean ? e.plus : e.minus;
+    } else if (e.fit == Fit::kMinMax) {
+      const float last = static_cast<float>(e.format.codes - 1);
+      for (size_t i = 0; i < n; ++i) {
+        const float r = (values[i] - f.low) / f.scale;
+        codes[i] = static_cast<uint8_t>(static_cast<int>(Nearest(r < 0.0f ? 0.0f : r > last ? last : r)));
       }
+    } else {
+      const Encoding local = e;  // the compiler need not fear that codes alias it
+      for (size_t i = 0; i < n; ++i) codes[i] = CodeOf(local, values[i] / f.scale);
     }
-    *codes++ = code;
+    codes += n;
   });
 }
 
-inline bool AllFinite(const ConstMatrixView& w, const Scope& s) {
-  bool finite = true;
-  ForEach(w, s, [&](float v) { finite = finite && std::isfinite(v); });
-  return finite;
-}
-// Fails where the weights of a row are not finite, or a scale of it is not.
-[[noreturn, gnu::cold]] inline void FailRow(const Encoding& e, size_t row, const Fitted& f, size_t group) {
-  for (size_t k = 0; k < e.w.cols; ++k) {
-    const float v =
-        LoadFloat(e.w.data, e.w.type, static_cast<ptrdiff_t>(row) * e.w.row_stride + static_cast<ptrdiff_t>(k));
-    if (!std::isfinite(v)) Fail("EncodeWeights: w at row %zu, column %zu is %g, must be finite", row, k, double{v});
+inline bool Failed(const Fitted& f) { return !std::isfinite(f.scale) || !std::isfinite(f.offset); }
+// Says which weight of a scope is not finite, else that its scale is not.
+[[noreturn, gnu::cold]] inline void FailScope(const Encoding& e, const Scope& s, const Fitted& f, size_t group) {
+  for (size_t row = s.row0; row < s.row1; ++row) {
+    for (size_t k = s.k0; k < s.k1; ++k) {
+      const auto at = static_cast<ptrdiff_t>(row) * e.w.row_stride + static_cast<ptrdiff_t>(k);
+      const float v = LoadFloat(e.w.data, e.w.type, at);
+      if (!std::isfinite(v)) Fail("EncodeWeights: w at row %zu, column %zu is %g, must be finite", row, k, double{v});
+    }
   }
   Fail("EncodeWeights: the scale %g or offset %g of row %zu, group %zu does not fit into %s", double{f.scale},
-       double{f.offset}, row, group, NameOf(e.scales.type));
+       double{f.offset}, s.row0, group, NameOf(e.scales.type));
 }
 
 // Group `group` of a row, as columns.
@@ -268,20 +294,15 @@ inline Scope GroupScope(const Encoding& e, size_t row, size_t group) {
 // Encodes a row; false where it cannot be done. fail: say why instead.
 inline bool EncodeRow(const Encoding& e, size_t row, const Fitted* tensor, uint8_t* codes, float* scale, float* offset,
                       bool fail) {
-  const Scope whole{row, row + 1, 0, e.w.cols};
   if (tensor != nullptr) {
-    EncodeScope(e, whole, *tensor, codes);
+    EncodeScope(e, {row, row + 1, 0, e.w.cols}, *tensor, codes);
     return true;
-  }
-  if (!AllFinite(e.w, whole)) {
-    if (fail) FailRow(e, row, {}, 0);
-    return false;
   }
   for (size_t g = 0; g < e.groups; ++g) {
     const Scope s = GroupScope(e, row, g);
     const Fitted f = FitScope(e, s);
-    if (!std::isfinite(f.scale) || !std::isfinite(f.offset)) {
-      if (fail) FailRow(e, row, f, g);
+    if (Failed(f)) {
+      if (fail) FailScope(e, s, f, g);
       return false;
     }
     EncodeScope(e, s, f, codes + s.k0);
@@ -356,11 +377,9 @@ inline CodedBuffer EncodeWeights(ConstMatrixView w, const FormatInfo& format, co
   CodedBuffer out = CodedBuffer::Allocate(format, scales, w.rows, w.cols, e.groups, table);
   internal::Fitted tensor;
   if (scales.per_tensor) {
-    for (size_t row = 0; row < w.rows; ++row) {
-      if (!internal::AllFinite(w, {row, row + 1, 0, w.cols})) internal::FailRow(e, row, {}, 0);
-    }
-    tensor = internal::FitScope(e, {0, w.rows, 0, w.cols});
-    if (!std::isfinite(tensor.scale) || !std::isfinite(tensor.offset)) internal::FailRow(e, 0, tensor, 0);
+    const internal::Scope whole{0, w.rows, 0, w.cols};
+    tensor = internal::FitScope(e, whole);
+    if (internal::Failed(tensor)) internal::FailScope(e, whole, tensor, 0);
     out.scale()[0] = tensor.scale;
     if (scales.has_offset) out.offset()[0] = tensor.offset;
   }
