@@ -31,8 +31,8 @@ TEST(Executor, SerialRunsEveryTaskInOrder) {
 }
 
 TEST(Executor, SharesOfATeamCoverEveryTaskOnce) {
-  for (const size_t nth : {1, 2, 3, 7}) {
-    for (const size_t tasks : {0, 1, 2, 6, 7, 20}) {
+  for (const size_t nth : Sizes{1, 2, 3, 7}) {
+    for (const size_t tasks : Sizes{0, 1, 2, 6, 7, 20}) {
       std::vector<int> seen(tasks);
       for (size_t ith = 0; ith < nth; ++ith) {
         const Executor e = Share(ith, nth);
@@ -75,7 +75,7 @@ TEST(Context, OwnsAlignedScratchForEachWorker) {
 
 TEST(Context, TakesTheCallersMemoryAtAnyAlignment) {
   Backwards three;
-  for (const size_t offset : {0, 1, 17, 63}) {
+  for (const size_t offset : Sizes{0, 1, 17, 63}) {
     GuardedBytes memory(Context::Bytes(3) + offset);
     const Context context(three.AsExecutor(),
                           {reinterpret_cast<std::byte*>(memory.data()) + offset, Context::Bytes(3)});

@@ -104,9 +104,9 @@ struct Input {
 
 TEST(Activations, QuantizeEqualsReferenceBitForBit) {
   Random random{1};
-  for (const size_t m : {0, 1, 31, 32, 33, 63, 64, 65, 100}) {
-    for (const size_t k : {0, 1, 31, 32, 33, 63, 64, 65, 100}) {
-      for (const size_t group : {0, 1, 32, 64, 96}) {  // 1: per tensor
+  for (const size_t m : Sizes{0, 1, 31, 32, 33, 63, 64, 65, 100}) {
+    for (const size_t k : Sizes{0, 1, 31, 32, 33, 63, 64, 65, 100}) {
+      for (const size_t group : Sizes{0, 1, 32, 64, 96}) {  // 1: per tensor
         constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
         const ActSpec spec{2 + static_cast<int>(random.Below(7)), group == 1, group == 1 ? 0 : group};
         const Input x(random.Of(kTypes), m, k, random.Below(3), random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin);
@@ -167,7 +167,7 @@ TEST(Activations, NaNInfinityZeroSubnormalTiesAndLargestFloats) {
   };
   for (const DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
     for (const int bits : {2, 3, 4, 8}) {
-      for (const size_t k : {4, 37, 68}) {
+      for (const size_t k : Sizes{4, 37, 68}) {
         const Input x(type, rows.size(), k, 0, Edge::kEnd);
         for (size_t r = 0; r < rows.size(); ++r) {
           for (size_t c = 0; c < k; ++c) x.Set(r, c, c < 2 || c + 2 >= k ? rows[r][c < 2 ? c : c + 4 - k] : 0.0f);
@@ -206,8 +206,8 @@ TEST(Activations, HandComputed) {
 
 TEST(Activations, ImportInt8CopiesAndSumsAnyCode) {
   Random random{4};
-  for (const size_t m : {0, 1, 5, 64}) {
-    for (const size_t k : {0, 1, 31, 33, 64, 100}) {
+  for (const size_t m : Sizes{0, 1, 5, 64}) {
+    for (const size_t k : Sizes{0, 1, 31, 33, 64, 100}) {
       const size_t stride = k + 3, padded = (k + 63) / 64 * 64;
       GuardedBuffer<int8_t> x(m == 0 || k == 0 ? 0 : (m - 1) * stride + k);
       for (int8_t& v : x) v = random.Below(4) == 0 ? int8_t{-128} : static_cast<int8_t>(random.Next());

@@ -115,7 +115,7 @@ struct Operands {  // per channel, and per row and channel
 
 TEST(Epilogue, OutputConversionsEqualTheScalarOnes) {
   for (const DType type : kOutputs) {
-    for (const size_t n : {1, 33, 97}) EpilogueOf(Values(), n, type).Compare({});
+    for (const size_t n : Sizes{1, 33, 97}) EpilogueOf(Values(), n, type).Compare({});
   }
 }
 

@@ -84,8 +84,8 @@ TEST_P(IntDot, EqualsReferenceBitForBit) {
 
 TEST_P(IntDot, GroupsThatNoBlockMeetsRunByIntLanes) {
   Random random{GetParam().id};
-  for (const size_t group : {1, 3, 20, 48}) {
-    for (const size_t k : {1, 19, 33, 100}) {
+  for (const size_t group : Sizes{1, 3, 20, 48}) {
+    for (const size_t k : Sizes{1, 19, 33, 100}) {
       for (const Fill fill : {Fill::kRandom, Fill::kAllMin, Fill::kInvalidCodes}) {
         GemmSpec spec;
         spec.format = GetParam();

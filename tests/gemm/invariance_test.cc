@@ -51,7 +51,7 @@ TEST_P(Invariance, RowDoesNotDependOnMNeighboursOrRowMaps) {
     const std::vector<unsigned char> bytes = p.YBytes();
     const auto row = [&](size_t m) { return reinterpret_cast<const float*>(bytes.data()) + m * kN; };
     for (size_t begin = 0; begin < kM; begin += 3) {  // one row, and the first 1 ... 9 rows from it, reversed
-      for (const size_t count : {1, 2, 3, 5, 9}) {
+      for (const size_t count : Sizes{1, 2, 3, 5, 9}) {
         std::vector<int32_t> map;
         for (size_t i = 0; i < count; ++i) map.push_back(static_cast<int32_t>((begin + 7 * (count - i)) % kM));
         const std::vector<float> y = RowsOf(p, map, context);
@@ -82,7 +82,7 @@ TEST_P(Invariance, ResultDoesNotDependOnWorkersTilingOrShards) {
     Gemm<>(std::span<const GemmCall>(&call, 1), one);
     const std::vector<unsigned char> want = p.YBytes();
     Backwards backwards;
-    for (const size_t workers : {2, 3, 16}) {
+    for (const size_t workers : Sizes{2, 3, 16}) {
       Executor executor = backwards.AsExecutor();
       executor.workers = workers;
       TargetContext other(target, executor);

@@ -6,7 +6,7 @@
 namespace lutra { namespace testing { namespace {
 
 TEST(GemmThreads, ThreeWorkersEqualOne) {
-  for (const size_t m : {1, 5, 200}) {
+  for (const size_t m : Sizes{1, 5, 200}) {
     GemmSpec spec;
     spec.format = Int4::info;
     spec.m = m;
@@ -37,7 +37,7 @@ TEST(GemmThreads, ShareOfATeamEqualsOne) {
   spec.k = 96;
   GemmProblem problem(spec);
   const std::vector<unsigned char> want = problem.Want(GemmAlgo::kIntDot);
-  for (const size_t nth : {1, 2, 5}) {
+  for (const size_t nth : Sizes{1, 2, 5}) {
     for (const std::string& target : TargetNames()) {
       problem.ResetY();
       const GemmCall call = problem.Call();

@@ -60,8 +60,8 @@ INSTANTIATE_TEST_SUITE_P(Users, Tile, ::testing::Values(ThreeLevels::info, FiveB
 TEST_P(Tile, EqualsReferenceBitForBitWithFma) {
   Random random{GetParam().id};
   size_t i = 0;
-  for (const size_t m : {0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 70}) {
-    for (const size_t k : {0, 1, 31, 32, 33, 64, 65, 100}) {
+  for (const size_t m : Sizes{0, 1, 2, 3, 4, 5, 7, 63, 64, 65, 70}) {
+    for (const size_t k : Sizes{0, 1, 31, 32, 33, 64, 65, 100}) {
       constexpr size_t kNs[] = {0, 1, 31, 32, 33, 65, 97}, kGroups[] = {0, 1, 3, 20, 32, 48, 64};
       constexpr DType kXs[] = {DType::kF32, DType::kBF16, DType::kF16, DType::kI8};
       constexpr DType kYs[] = {DType::kF32, DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};

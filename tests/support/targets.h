@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <initializer_list>
 #include <string>
 #include <thread>
 #include <vector>
@@ -11,6 +12,8 @@
 #include "lutra/targets.h"
 
 namespace lutra { namespace testing {
+
+using Sizes = std::initializer_list<size_t>;  // for (const size_t m : Sizes{0, 1, 33})
 
 inline std::vector<std::string> TargetNames() {
   std::vector<std::string> names;
