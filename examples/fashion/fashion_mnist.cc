@@ -21,7 +21,9 @@ std::vector<uint8_t> ReadIdx(const std::string& folder, const std::string& name,
   if (!file) throw std::runtime_error(path + ": cannot be read");
   const auto read = [&](uint8_t* to, size_t bytes) {
     const int got = gzread(file.get(), to, static_cast<unsigned>(bytes));
-    if (got < 0) throw std::runtime_error(path + ": its compressed data are damaged");
+    int error_code = Z_OK;
+    gzerror(file.get(), &error_code);  // also where the file ends too early, which gzread alone does not tell
+    if (got < 0 || error_code != Z_OK) throw std::runtime_error(path + ": its compressed data are damaged");
     return static_cast<size_t>(got);
   };
 
