@@ -77,6 +77,8 @@ void Compare(const ConstMatrixView& x, const ActSpec& spec, size_t misaligned = 
       ASSERT_TRUE(SameBytes(got.scales, want.scales)) << target << ' ' << x.rows << " x " << x.cols;
       ASSERT_TRUE(SameBytes(got.sums, want.sums)) << target << ' ' << x.rows << " x " << x.cols;
       ASSERT_TRUE(memory.CanariesIntact());
+      const int limit = (1 << (spec.bits - 1)) - 1;
+      for (size_t i = 0; i < want.codes.size(); ++i) ASSERT_LE(std::abs(int{got.codes[i]}), limit);
     }
     ASSERT_EQ(three.runs, 1u);
   }

@@ -196,6 +196,24 @@ TEST_F(BadInput, ForcedAlgorithmsThatCannotRunSayWhy) {
       << e.text;
 }
 
+// The choice is a function of types, formats and groups; Explain names it, the target, the bound and the others'
+// reasons.
+TEST_F(BadInput, ExplainSaysWhatRunsAndWhyTheRestDoesNot) {
+  for (const std::string& target : TargetNames()) {
+    TargetContext context(target);
+    const Explanation dot = Explain<>(quantised_.Call(), context);
+    EXPECT_EQ(dot.algo, GemmAlgo::kIntDot);
+    EXPECT_EQ(std::string(dot.text).find("int_dot on " + target + "\nbound: DRAM read of the weights"), 0u) << dot.text;
+    EXPECT_NE(std::string(dot.text).find("not int_lanes: slower here\nnot tile: slower here\n"), std::string::npos);
+    const Explanation tile = Explain<>(float_.Call(), context);
+    EXPECT_EQ(tile.algo, GemmAlgo::kTile);
+    EXPECT_NE(std::string(tile.text).find("not int_dot: x is float: pass Activations"), std::string::npos) << tile.text;
+    const Explanation forced = Explain<>(quantised_.Call(GemmAlgo::kIntLanes), context);
+    EXPECT_EQ(forced.algo, GemmAlgo::kIntLanes);
+    EXPECT_NE(std::string(forced.text).find("not int_dot: another one is forced"), std::string::npos) << forced.text;
+  }
+}
+
 TEST_F(BadInput, ListsThatAreTooLongAndCallsBehindAGoodOne) {
   Context context;
   const size_t most = Context::kJobBytes / sizeof(internal::GemmTask);

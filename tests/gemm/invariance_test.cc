@@ -2,6 +2,8 @@
 // machines.
 #include <gtest/gtest.h>
 
+#include <bit>
+#include <cmath>
 #include <numeric>
 
 #include "support/gemm_problem.h"
@@ -98,6 +100,36 @@ TEST_P(Invariance, ResultDoesNotDependOnWorkersTilingOrShards) {
       Gemm<>(std::span<const GemmCall>(&shard, 1), one);
     }
     EXPECT_EQ(std::memcmp(y.data(), want.data(), want.size()), 0) << target;
+  }
+}
+
+// A row that holds NaN or infinity has outputs of NaN; the bits of the other rows are those they have without it.
+TEST(InvarianceOfRows, ARowWithNaNOrInfinityTouchesNoOther) {
+  constexpr size_t kM = 9, kN = 70, kK = 65;
+  GemmSpec spec;
+  spec.m = kM;
+  spec.n = kN;
+  spec.k = kK;
+  const GemmProblem p(spec);
+  Random random{6};
+  std::vector<float> x(kM * kK);
+  for (float& v : x) v = random.Float();
+  for (const std::string& target : TargetNames()) {
+    TargetContext context(target);
+    ActivationBuffer buffer;
+    std::vector<float> clean(kM * kN), y(kM * kN), spoilt = x;
+    Gemm<>(buffer.Quantize(View(x.data(), kM, kK), context), p.w(), View(clean.data(), kM, kN), context);
+    spoilt[3 * kK + 64] = std::nanf("");
+    spoilt[7 * kK] = -HUGE_VALF;
+    Gemm<>(buffer.Quantize(View(spoilt.data(), kM, kK), context), p.w(), View(y.data(), kM, kN), context);
+    context.Check();
+    for (size_t i = 0; i < y.size(); ++i) {
+      if (i / kN == 3 || i / kN == 7) {
+        ASSERT_TRUE(std::isnan(y[i])) << target << ' ' << i;
+      } else {
+        ASSERT_EQ(std::bit_cast<uint32_t>(y[i]), std::bit_cast<uint32_t>(clean[i])) << target << ' ' << i;
+      }
+    }
   }
 }
 
