@@ -216,7 +216,8 @@ TEST(DepthwiseConv2d, RefusesBadCallsAndWritesNothing) {
   EXPECT_EQ(message(nhwc, from, to), overlap);
   // In place needs 16 channels of an image as scratch, more than the default context has.
   EXPECT_EQ(message(nhwc, in.in(), in.view()),
-            "DepthwiseConv2d: the plan needs 192000 bytes of scratch per worker in place, the context has 65536");
+            "DepthwiseConv2d: the plan needs 192000 bytes of scratch per worker in place, the context has " +
+                std::to_string(context.scratch_per_worker()));
   ConvGeometry g;
   g.top = 0;
   const DepthwisePlan shorter(DepthwiseKernel(Nchw(taps.data(), 1, kC, 3, 3), g), kH, kW, Layout::kNhwc);

@@ -14,6 +14,14 @@ struct DepthwiseKernelParts {
   SharedBytes memory;
   size_t c = 0, h = 0, w = 0;
   ConvGeometry geometry;
+
+  // Not left to the compiler, whose copies may be merged with those of a unit built for another CPU.
+  LUTRA_MEMBER DepthwiseKernelParts() = default;
+  LUTRA_MEMBER DepthwiseKernelParts(const DepthwiseKernelParts&) = default;
+  LUTRA_MEMBER DepthwiseKernelParts(DepthwiseKernelParts&&) noexcept = default;
+  LUTRA_MEMBER DepthwiseKernelParts& operator=(const DepthwiseKernelParts&) = default;
+  LUTRA_MEMBER DepthwiseKernelParts& operator=(DepthwiseKernelParts&&) noexcept = default;
+  LUTRA_MEMBER ~DepthwiseKernelParts() = default;
 };
 struct DepthwisePlanParts {
   SharedBytes memory;  // row map, column map
@@ -24,6 +32,13 @@ struct DepthwisePlanParts {
   ConvAlgo algo = ConvAlgo::kDirect;
   const char* reason = nullptr;  // why this algorithm
   bool in_place_ok = false, pointwise = false;
+
+  LUTRA_MEMBER DepthwisePlanParts() = default;
+  LUTRA_MEMBER DepthwisePlanParts(const DepthwisePlanParts&) = default;
+  LUTRA_MEMBER DepthwisePlanParts(DepthwisePlanParts&&) noexcept = default;
+  LUTRA_MEMBER DepthwisePlanParts& operator=(const DepthwisePlanParts&) = default;
+  LUTRA_MEMBER DepthwisePlanParts& operator=(DepthwisePlanParts&&) noexcept = default;
+  LUTRA_MEMBER ~DepthwisePlanParts() = default;
 };
 
 }}  // namespace lutra::v0
@@ -54,6 +69,13 @@ class DepthwiseKernel {
 
   // For this room: [ceil(c / kTapBlock)][h][w][kTapBlock], zero behind the last channel.
   LUTRA_MEMBER const float* blocks() const { return static_cast<const float*>(parts_.memory.data()); }
+
+  // Copies share.
+  LUTRA_MEMBER DepthwiseKernel(const DepthwiseKernel&) = default;
+  LUTRA_MEMBER DepthwiseKernel(DepthwiseKernel&&) noexcept = default;
+  LUTRA_MEMBER DepthwiseKernel& operator=(const DepthwiseKernel&) = default;
+  LUTRA_MEMBER DepthwiseKernel& operator=(DepthwiseKernel&&) noexcept = default;
+  LUTRA_MEMBER ~DepthwiseKernel() = default;
 
  private:
   friend class DepthwisePlan;
@@ -89,6 +111,13 @@ class DepthwisePlan {
   LUTRA_MEMBER const int32_t* row_map() const { return static_cast<const int32_t*>(parts_.memory.data()); }
   LUTRA_MEMBER const int32_t* col_map() const { return row_map() + parts_.rows; }
   LUTRA_MEMBER const DepthwisePlanParts& parts() const { return parts_; }
+
+  // Copies share.
+  LUTRA_MEMBER DepthwisePlan(const DepthwisePlan&) = default;
+  LUTRA_MEMBER DepthwisePlan(DepthwisePlan&&) noexcept = default;
+  LUTRA_MEMBER DepthwisePlan& operator=(const DepthwisePlan&) = default;
+  LUTRA_MEMBER DepthwisePlan& operator=(DepthwisePlan&&) noexcept = default;
+  LUTRA_MEMBER ~DepthwisePlan() = default;
 
  private:
   DepthwiseKernel kernel_;
