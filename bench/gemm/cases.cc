@@ -1,0 +1,209 @@
+#include "bench/gemm/cases.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+
+#include "bench/peers/peer.h"
+#include "lutra/gemm/reference.h"
+
+namespace bench {
+namespace {
+
+size_t GroupsOf(const GemmCase& c) { return c.group == 0 ? 1 : (c.k + c.group - 1) / c.group; }
+
+// Rows and columns of the sampled outputs: first, last and a few between.
+std::vector<size_t> Sample(size_t count, size_t most) {
+  std::vector<size_t> at;
+  for (size_t i = 0; i < most && i < count; ++i) {
+    at.push_back(count <= most ? i : i + 1 == most ? count - 1 : i * (count / most) + i % 7 % (count / most));
+  }
+  return at;
+}
+
+[[noreturn]] void Wrong(size_t m, size_t n, double got, double want) {
+  char text[120];
+  std::snprintf(text, sizeof(text), "WRONG: y[%zu, %zu] is %.9g, the reference says %.9g", m, n, got, want);
+  throw std::runtime_error(text);
+}
+
+}  // namespace
+
+double GemmCase::weight_bytes() const {
+  const double codes = static_cast<double>(n) * static_cast<double>(k) * format.bits / 8;
+  return group == 0 ? codes : codes + 2.0 * static_cast<double>(n * GroupsOf(*this));
+}
+
+std::string GemmCase::Name() const {
+  std::string name = format.name.data();
+  if (group != 0) name += "_g" + std::to_string(group);
+  return name + "/" + std::to_string(n) + "x" + std::to_string(k) + "/M:" + std::to_string(m) +
+         (cold ? "/dram" : "/cache");
+}
+
+std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
+  static std::shared_ptr<const GemmWeights> last;
+  static GemmCase of;
+  if (last != nullptr && of.format == c.format && of.group == c.group && of.n == c.n && of.k == c.k) return last;
+  last = nullptr;
+  auto made = std::make_shared<GemmWeights>();
+  Random random(c.n * 31 + c.k);
+  made->codes.resize(c.n * c.k);
+  for (uint8_t& code : made->codes) code = static_cast<uint8_t>(random.Below(c.format.codes));
+  const size_t groups = GroupsOf(c);
+  made->scales.resize(c.group == 0 ? 1 : c.n * groups);
+  for (float& s : made->scales) s = static_cast<float>(1 + random.Below(64)) * 0x1p-9f;  // exact in 16 bits
+
+  lutra::CodedMatrix coded;
+  coded.format = c.format;
+  coded.scales.group_k = c.group;
+  coded.scales.per_tensor = c.group == 0;
+  coded.scales.type = c.group == 0 ? lutra::DType::kF32 : lutra::DType::kF16;
+  coded.n = c.n;
+  coded.k = c.k;
+  coded.codes = made->codes.data();
+  coded.code_stride = c.k;
+  coded.scale = lutra::View(made->scales.data(), c.group == 0 ? 1 : c.n, groups);
+  lutra::Context context;
+  made->packed = lutra::Pack(coded, context);
+  of = c;
+  last = made;
+  return made;
+}
+
+GemmRun::GemmRun(const GemmCase& c, lutra::Context& context) : case_(c), context_(&context), weights_(WeightsOf(c)) {
+  Random random(c.m * 17 + c.k);
+  x_.resize(c.m * c.k);
+  for (float& v : x_) v = random.Normal();
+  y_.resize(c.m * c.n);
+  if (!c.cold) {
+    copies_.push_back(weights_->packed.matrix());
+    return;
+  }
+  const size_t bytes = weights_->packed.bytes().size(), pitch = (bytes + 63) / 64 * 64;
+  const std::span<std::byte> memory = ColdMemory();
+  const size_t most = Flags().smoke ? 2 : memory.size() / pitch;
+  for (size_t i = 0; i < most; ++i) {
+    std::memcpy(memory.data() + i * pitch, weights_->packed.bytes().data(), bytes);
+    lutra::PackedMatrix copy;
+    const lutra::Status status = lutra::PackedMatrix::Map(memory.subspan(i * pitch, bytes), &copy);
+    if (!status.ok()) throw std::runtime_error(status.message());
+    copies_.push_back(copy);
+  }
+}
+
+lutra::GemmCall GemmRun::Call() {
+  const lutra::ConstMatrixView x = lutra::View(static_cast<const float*>(x_.data()), case_.m, case_.k);
+  lutra::GemmCall call;
+  if (case_.float_x) {
+    call.x = x;
+  } else {
+    call.xq = &activations_.Quantize(x, *context_);
+  }
+  call.w = copies_[next_];
+  next_ = next_ + 1 == copies_.size() ? 0 : next_ + 1;
+  call.y = lutra::View(y_.data(), case_.m, case_.n);
+  return call;
+}
+
+void GemmRun::operator()() {
+  const lutra::GemmCall call = Call();
+  lutra::Gemm<>(std::span<const lutra::GemmCall>(&call, 1), *context_);
+}
+
+void GemmRun::Check() {
+  std::fill(y_.begin(), y_.end(), std::numeric_limits<float>::quiet_NaN());
+  const lutra::GemmCall call = Call();
+  lutra::Gemm<>(std::span<const lutra::GemmCall>(&call, 1), *context_);
+  for (size_t i = 0; i < y_.size(); ++i) {
+    if (std::isnan(y_[i])) Wrong(i / case_.n, i % case_.n, y_[i], 0);
+  }
+  for (const size_t m : Sample(case_.m, 5)) {
+    for (const size_t n : Sample(case_.n, 24)) {
+      const float got = y_[m * case_.n + n];
+      if (!case_.float_x) {
+        const float want = lutra::reference::IntDot(call, m, n);
+        if (std::memcmp(&got, &want, sizeof(got)) != 0) Wrong(m, n, got, want);
+      } else {  // docs/numerics.md: equal with FMA; without it every product rounds too
+        const float want = lutra::reference::Float(call, m, n);
+        double size = 0;
+        for (size_t k = 0; k < case_.k; ++k) size += std::fabs(double{x_[m * case_.k + k]} * double{Weight(n, k)});
+        if (!(std::fabs(double{got} - double{want}) <= 2.0 * static_cast<double>(case_.k) * 0x1p-24 * size)) {
+          Wrong(m, n, got, want);
+        }
+      }
+    }
+  }
+}
+
+Piece GemmRun::AsPiece(const std::string& name) {
+  return {name, case_.macs(), [this] { (*this)(); }, !case_.cold};
+}
+
+float GemmRun::Weight(size_t n, size_t k) const {
+  const float scale = case_.group == 0 ? weights_->scales[0] : weights_->scales[n * GroupsOf(case_) + k / case_.group];
+  return static_cast<float>(2 * weights_->codes[n * case_.k + k] - case_.format.zero_x2) * 0.5f * scale;
+}
+
+double GemmRun::ErrorOf(const float* got) const {
+  double error = 0, size = 0;
+  for (const size_t m : Sample(case_.m, 5)) {
+    for (const size_t n : Sample(case_.n, 24)) {
+      double want = 0;
+      for (size_t k = 0; k < case_.k; ++k) want += double{x_[m * case_.k + k]} * double{Weight(n, k)};
+      const double off = double{got[m * case_.n + n]} - want;
+      error += off * off;
+      size += want * want;
+    }
+  }
+  return std::sqrt(error / size);  // NaN where `got` has one
+}
+
+void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, const GemmCase* rounded) {
+  const bool has_rounded = rounded != nullptr;
+  const GemmCase other = has_rounded ? *rounded : GemmCase();
+  Register(op + "/" + c.Name(), all_threads, [=](Bench& b) {
+    GemmRun run(c, b.context);
+    run.Check();
+    Row row;
+    row.op = run.AsPiece("lutra");
+    row.note = "target=" + run.target();
+    row.traffic = c.cold || c.m == 1 ? c.weight_bytes() : 0;
+    if (c.float_x) {
+      row.bounds.push_back(b.Against(Limit::kFma, c.macs()));
+    } else {
+      Bound dot = b.Against(Limit::kDot, c.macs());
+      if (dot.piece.work != 0) row.bounds.push_back(std::move(dot));
+      row.bounds.push_back(b.Against(Limit::kPair, c.macs()));
+    }
+    if (c.cold) row.bounds.insert(row.bounds.begin(), b.Against(Limit::kDram, c.weight_bytes()));
+
+    std::unique_ptr<GemmRun> second;
+    if (has_rounded) {
+      second = std::make_unique<GemmRun>(other, b.context);
+      second->Check();
+      row.rivals.push_back(second->AsPiece("rounded"));
+    }
+    std::unique_ptr<Team> one;
+    lutra::Context alone;
+    if (all_threads) {  // the same on one thread: vs_1thread is what the others are worth
+      alone.set_target(Flags().target);
+      second = std::make_unique<GemmRun>(c, alone);
+      second->Check();
+      row.rivals.push_back(second->AsPiece("1thread"));
+    }
+    const std::vector<std::unique_ptr<GemmPeer>> peers = GemmPeers(run, b.team.workers());
+    for (const auto& peer : peers) {
+      const double error = run.ErrorOf(peer->Run());
+      if (!(error < 0.03)) {
+        row.note += " " + peer->name() + "=wrong";
+        continue;
+      }
+      row.rivals.push_back({peer->name(), c.macs(), [&peer] { peer->Run(); }, !c.cold});
+    }
+    b.Time(std::move(row));
+  });
+}
+
+}  // namespace bench

@@ -1,0 +1,69 @@
+// What the benches of GEMM share: shapes, random matrices, copies that no cache holds, and the check of an answer.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bench/harness.h"
+#include "lutra/gemm.h"
+
+namespace bench {
+
+struct GemmCase {
+  lutra::FormatInfo format;
+  size_t group = 0;  // group_k: 0 is one scale for the tensor
+  size_t n = 0, k = 0, m = 0;
+  bool cold = false;     // weights from DRAM, else one matrix again and again
+  bool float_x = false;  // f32 activations, else quantised inside the timed call
+  double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
+  // What a call has to read of the weights: codes and scales of the asked shape.
+  double weight_bytes() const;
+  std::string Name() const;  // "ternary/2560x2560/M:1/cache", "int4_g32/..."
+};
+
+// Random weights, packed. The last ones are kept: rows of one matrix follow each other.
+struct GemmWeights {
+  std::vector<uint8_t> codes;  // [n][k]
+  std::vector<float> scales;   // [n][groups], or the one
+  lutra::PackedBuffer packed;
+};
+std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c);
+
+// A multiplication with everything it needs, ready to run.
+class GemmRun {
+ public:
+  GemmRun(const GemmCase& c, lutra::Context& context);
+
+  // Quantises x (unless float_x) and multiplies by the next copy of the weights.
+  void operator()();
+  // Compares sampled outputs with the reference: equal bits on the integer path, the documented bound on the other.
+  // Throws std::runtime_error.
+  void Check();
+  // Checked already; `context` must live as long.
+  Piece AsPiece(const std::string& name);
+
+  const GemmCase& shape() const { return case_; }
+  const GemmWeights& weights() const { return *weights_; }
+  const std::vector<float>& x() const { return x_; }  // [m][k]
+  float Weight(size_t n, size_t k) const;
+  // |got - x w| / |x w| over sampled outputs, in double precision: for peers that round activations on their own.
+  double ErrorOf(const float* got) const;
+  std::string target() const { return lutra::TargetName(context_->last_target()); }
+
+ private:
+  lutra::GemmCall Call();
+
+  GemmCase case_;
+  lutra::Context* context_;
+  std::shared_ptr<const GemmWeights> weights_;
+  std::vector<float> x_, y_;
+  std::vector<lutra::PackedMatrix> copies_;
+  size_t next_ = 0;
+  lutra::ActivationBuffer activations_;
+};
+
+// Registers a case with the limits that bound it; `rounded` also runs a second shape as the rival vs_rounded, at the
+// rate of its own work.
+void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, const GemmCase* rounded = nullptr);
+
+}  // namespace bench

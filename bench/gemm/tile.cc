@@ -1,0 +1,22 @@
+// f32 activations by low-bit weights.
+#include "bench/gemm/cases.h"
+
+namespace bench { namespace {
+
+[[maybe_unused]] const bool registered = [] {
+  const auto add = [](const lutra::FormatInfo& format, size_t group) {
+    for (const bool all : {false, true}) {
+      for (const size_t m : {1, 2, 4, 8, 64, 128}) {
+        GemmCase c{format, group, 2560, 2560, m};
+        c.float_x = true;
+        RegisterGemm("tile", c, all);
+      }
+    }
+  };
+  add(lutra::Ternary::info, 0);
+  add(lutra::Int4::info, 32);
+  add(lutra::Int4::info, 128);
+  return true;
+}();
+
+}}  // namespace bench
