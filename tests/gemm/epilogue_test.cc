@@ -202,7 +202,10 @@ TEST(Epilogue, OneRowOperandIsBroadcast) {
   Epilogue one, wide;
   one.mul = one.residual = View(o.scale.data(), 1, n);
   wide.mul = wide.residual = {o.scale.data(), DType::kF32, Values().size(), n, 0};
-  for (const std::string& target : TargetNames()) p.ExpectSame(p.Got(one, target), p.Want(wide), target);
+  for (const std::string& target : TargetNames()) {
+    p.ExpectSame(p.Got(one, target), p.Want(wide), target);
+    p.ExpectSame(p.Got(one, target), p.Want(one), target);
+  }
 }
 
 TEST(Epilogue, ResidualMayBeYItself) {

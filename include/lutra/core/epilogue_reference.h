@@ -30,7 +30,8 @@ inline float Activate(float v, Act act) {
 // Finishes the sum `acc` of (row, channel) and writes it to *y, an element of `type` (any but i32).
 inline void Finish(float acc, const Epilogue& e, size_t row, size_t channel, void* y, DType type) {
   const auto element = [&](const ConstMatrixView& m) {
-    return LoadFloat(m.data, m.type, static_cast<ptrdiff_t>(row) * m.row_stride + static_cast<ptrdiff_t>(channel));
+    const auto r = static_cast<ptrdiff_t>(m.rows == 1 ? 0 : row);  // one row serves all
+    return LoadFloat(m.data, m.type, r * m.row_stride + static_cast<ptrdiff_t>(channel));
   };
   float v = acc;
   if (e.scale) v = v * e.scale[channel];
