@@ -1,6 +1,7 @@
 #include "bench/harness.h"
 
 #include <algorithm>
+#include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -63,6 +64,15 @@ double Ratio(const Timed& a, double a_work, const Timed& b, double b_work) {
 
 const Options& Flags() { return options; }
 
+std::string Format(const char* format, ...) {
+  char text[256];
+  va_list args;
+  va_start(args, format);
+  std::vsnprintf(text, sizeof(text), format, args);
+  va_end(args);
+  return text;
+}
+
 float Random::Normal() {
   float sum = -6.0f;
   for (int i = 0; i < 12; ++i) sum += static_cast<float>(Next() >> 40) * 0x1p-24f;
@@ -113,8 +123,7 @@ void Bench::Time(Row row) {
 
 void Register(const std::string& name, bool all_threads, std::function<void(Bench&)> body, size_t scratch) {
   if (all_threads && CoreCount() == 1) return;
-  std::string full = name;
-  full += all_threads ? "/threads:all" : "/threads:1";
+  const std::string full = Format("%s/threads:%s", name.c_str(), all_threads ? "all" : "1");
   benchmark::RegisterBenchmark(full.c_str(),
                                [=](benchmark::State& state) {
                                  try {

@@ -46,6 +46,9 @@ struct Bench {
 void Register(const std::string& name, bool all_threads, std::function<void(Bench&)> body,
               size_t scratch = lutra::Context::kDefaultScratch);
 
+// snprintf to a string, for names.
+__attribute__((format(printf, 1, 2))) std::string Format(const char* format, ...);
+
 // Random numbers for inputs, the same in every run.
 class Random {
  public:

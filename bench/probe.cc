@@ -190,9 +190,13 @@ std::span<std::byte> ColdMemory() {
   return memory;
 }
 
-Piece CopyPiece(const void* from, void* to, size_t bytes) {
-  return {"copy", static_cast<double>(bytes), [=] {
-            std::memcpy(to, from, bytes);
+Piece CopyPiece(Team& team, const void* from, void* to, size_t bytes) {
+  return {"copy", static_cast<double>(bytes), [=, &team] {
+            const size_t workers = team.workers(), each = bytes / workers / 64 * 64;
+            team.Run(workers, [&](size_t i, size_t) {
+              std::memcpy(static_cast<char*>(to) + i * each, static_cast<const char*>(from) + i * each,
+                          i + 1 == workers ? bytes - i * each : each);
+            });
             asm volatile("" ::: "memory");
           }};
 }

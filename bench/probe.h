@@ -38,7 +38,7 @@ struct Piece {
 // best. Its work is 0 where the target does not have it.
 Piece LimitPiece(Limit limit, Team& team, int64_t target);
 // memcpy of an op's own input to its output.
-Piece CopyPiece(const void* from, void* to, size_t bytes);
+Piece CopyPiece(Team& team, const void* from, void* to, size_t bytes);
 
 // The median rate of a limit, in units of 1e9 a second.
 double Measure(Limit limit, Team& team, int64_t target);

@@ -23,9 +23,7 @@ std::vector<size_t> Sample(size_t count, size_t most) {
 }
 
 [[noreturn]] void Wrong(size_t m, size_t n, double got, double want) {
-  char text[120];
-  std::snprintf(text, sizeof(text), "WRONG: y[%zu, %zu] is %.9g, the reference says %.9g", m, n, got, want);
-  throw std::runtime_error(text);
+  throw std::runtime_error(Format("WRONG: y[%zu, %zu] is %.9g, the reference says %.9g", m, n, got, want));
 }
 
 }  // namespace
@@ -36,10 +34,8 @@ double GemmCase::weight_bytes() const {
 }
 
 std::string GemmCase::Name() const {
-  std::string name = format.name.data();
-  if (group != 0) name += "_g" + std::to_string(group);
-  return name + "/" + std::to_string(n) + "x" + std::to_string(k) + "/M:" + std::to_string(m) +
-         (cold ? "/dram" : "/cache");
+  const std::string kind = group == 0 ? format.name.data() : Format("%s_g%zu", format.name.data(), group);
+  return Format("%s/%zux%zu/M:%zu/%s", kind.c_str(), n, k, m, cold ? "dram" : "cache");
 }
 
 std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {

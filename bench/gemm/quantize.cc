@@ -12,12 +12,12 @@ void CheckRow(const std::vector<float>& x, const lutra::Activations& got, size_t
   const float scale =
       lutra::reference::QuantizeRow(from, got.k, lutra::reference::AbsMax(from, got.k), got.spec.bits, want.data());
   if (scale != got.Scale(row, 0) || std::memcmp(want.data(), got.Row(row), got.k) != 0) {
-    throw std::runtime_error("WRONG: row " + std::to_string(row) + " differs from the reference");
+    throw std::runtime_error(Format("WRONG: row %zu differs from the reference", row));
   }
 }
 
 void Add(size_t m, size_t k, bool all) {
-  Register("quantize/f32/M:" + std::to_string(m) + "/K:" + std::to_string(k), all, [=](Bench& b) {
+  Register(Format("quantize/f32/M:%zu/K:%zu", m, k), all, [=](Bench& b) {
     GemmRun gemm({lutra::Ternary::info, 0, 2560, k, m}, b.context);
     gemm.Check();
     const lutra::ConstMatrixView x = lutra::View(gemm.x().data(), m, k);

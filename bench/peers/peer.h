@@ -40,6 +40,16 @@ class ConvPeer {
 };
 std::vector<std::unique_ptr<ConvPeer>> ConvPeers(const ConvShape& shape, size_t threads);
 
+// InceptionNeXt's mixer: the first channels as they are, then `branch` channels each by 3x3, 1x11 and 11x1.
+struct InceptionShape {
+  static constexpr size_t kSizes[3][2] = {{3, 3}, {1, 11}, {11, 1}};
+  size_t h = 0, w = 0, c = 0, branch = 0;
+  const float* in = nullptr;  // [h][w][c]
+  const float* taps[3] = {};  // [kh][kw][branch]
+};
+std::vector<std::unique_ptr<ConvPeer>> InceptionPeers(const InceptionShape& shape, size_t threads);
+
+std::unique_ptr<ConvPeer> OnnxRuntimeInception(const InceptionShape& shape, size_t threads);
 std::unique_ptr<ConvPeer> OneDnnConv(const ConvShape& shape, size_t threads);
 std::unique_ptr<ConvPeer> XnnpackConv(const ConvShape& shape, size_t threads);
 std::unique_ptr<ConvPeer> OnnxRuntimeConv(const ConvShape& shape, size_t threads);

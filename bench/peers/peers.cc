@@ -8,7 +8,7 @@ namespace {
 
 // Adds what `make` makes; threads that it starts may run on any core.
 template <class Peer, class Make>
-void Add(std::vector<std::unique_ptr<Peer>>& peers, const Make& make) {
+[[maybe_unused]] void Add(std::vector<std::unique_ptr<Peer>>& peers, const Make& make) {
   Unpinned unpinned;
   try {
     if (auto peer = make()) {
@@ -44,6 +44,15 @@ std::vector<std::unique_ptr<ConvPeer>> ConvPeers([[maybe_unused]] const ConvShap
 #endif
 #if defined(LUTRA_PEER_ONNXRUNTIME)
   Add(peers, [&] { return OnnxRuntimeConv(shape, threads); });
+#endif
+  return peers;
+}
+
+std::vector<std::unique_ptr<ConvPeer>> InceptionPeers([[maybe_unused]] const InceptionShape& shape,
+                                                      [[maybe_unused]] size_t threads) {
+  std::vector<std::unique_ptr<ConvPeer>> peers;
+#if defined(LUTRA_PEER_ONNXRUNTIME)
+  Add(peers, [&] { return OnnxRuntimeInception(shape, threads); });
 #endif
   return peers;
 }
