@@ -109,6 +109,9 @@ void Run(const Options& options) {
   if (!options.quiet) {
     std::printf("Fashion-MNIST with lutra on %s\n",
                 options.target.empty() ? lutra::Targets().begin()->name : options.target.c_str());
+    std::printf("model        trained for %s epochs; in PyTorch %s %% right, with float weights %s %%\n",
+                model.Metadata("epochs").c_str(), model.Metadata("ternary_accuracy").c_str(),
+                model.Metadata("float_accuracy").c_str());
     std::printf("linears      %s ternary weights in %s bytes, as float %s: %.1f times smaller\n",
                 Grouped(net.linear_weights()).c_str(), Grouped(net.packed_bytes()).c_str(),
                 Grouped(4 * net.linear_weights()).c_str(),

@@ -65,7 +65,7 @@ Net::Block Net::LoadBlock(const Safetensors& model, const std::string& name, con
   for (const std::string& conv : convs) {
     const std::string full = name + "." + conv;
     const std::vector<size_t>& shape = model.Shape(full + ".weight");  // [C, 1, KH, KW]
-    Need(shape.size() == 4 && shape[0] <= block.identity && shape[2] % 2 == 1 && shape[3] % 2 == 1 &&
+    Need(shape.size() == 4 && shape[0] > 0 && shape[0] <= block.identity && shape[2] % 2 == 1 && shape[3] % 2 == 1 &&
              shape[2] <= 4 * side && shape[3] <= 4 * side,
          "has taps of a wrong shape in \"" + full + ".weight\"");
     const size_t c = shape[0], h = shape[2], w = shape[3];
@@ -73,7 +73,9 @@ Net::Block Net::LoadBlock(const Safetensors& model, const std::string& name, con
     Fold fold = FoldBatchNorm(model, full, c);
     for (size_t i = 0; i < taps.size(); ++i) taps[i] = Half(taps[i] * fold.scale[i / (h * w)]);
     const lutra::DepthwiseKernel kernel(lutra::Nchw(taps.data(), 1, c, h, w));
-    block.convs.push_back({lutra::DepthwisePlan(kernel, side, side, lutra::Layout::kNhwc), std::move(fold.bias)});
+    // Direct: sums in one order on every target.
+    lutra::DepthwisePlan plan(kernel, side, side, lutra::Layout::kNhwc, lutra::ConvAlgo::kDirect);
+    block.convs.push_back({std::move(plan), std::move(fold.bias)});
     block.identity -= c;
   }
   const std::vector<size_t>& hidden = model.Shape(name + ".fc1.weight");
@@ -164,9 +166,10 @@ void Net::RunBlock(const Block& block, const lutra::ImageView& x, lutra::MatrixV
   const size_t pixels = x.n * x.h * x.w, c = x.c;
   const lutra::ImageView mixed = lutra::Nhwc(work.mixed.data(), x.n, x.h, x.w, c);
   const float* from = static_cast<const float*>(x.data);
-  for (size_t i = 0; i < pixels * c; i += c) {
-    std::copy(from + i, from + i + block.identity, &work.mixed[i]);
-    std::transform(from + i + block.identity, from + i + c, &work.mixed[i + block.identity], Half);
+  float* to = work.mixed.data();
+  for (size_t i = 0; i < pixels; ++i, from += c, to += c) {
+    std::copy(from, from + block.identity, to);
+    std::transform(from + block.identity, from + c, to + block.identity, Half);
   }
   std::array<lutra::Branch, 4> branches;
   size_t used = 0, begin = block.identity;

@@ -167,5 +167,7 @@ std::vector<uint8_t> Safetensors::Bytes(const std::string& name, const std::vect
 
 std::string Safetensors::Metadata(const std::string& key) const {
   const auto it = metadata_.find(key);
-  return it == metadata_.end() ? "unknown" : it->second;
+  if (it == metadata_.end() || it->second.size() > 40) return "unknown";
+  const bool plain = std::all_of(it->second.begin(), it->second.end(), [](char c) { return c >= 32 && c < 127; });
+  return plain ? it->second : "unknown";
 }

@@ -17,7 +17,7 @@ class Safetensors {
   std::vector<float> Floats(const std::string& name, const std::vector<size_t>& shape) const;
   std::vector<uint8_t> Bytes(const std::string& name, const std::vector<size_t>& shape) const;
 
-  // A text of the header's __metadata__, "unknown" where there is none.
+  // A text of the header's __metadata__; "unknown" where there is none, or it is no short line of ASCII.
   std::string Metadata(const std::string& key) const;
 
  private:
