@@ -164,8 +164,7 @@ std::string DrawContactSheet(const Pictures& pictures, std::span<const Answer> a
   canvas.Text(plain, 17, kMargin, 102, note, kGrey);
   canvas.Text(bold, 40, kRightEdge, 74, Percent(all_right, answers.size(), 2), kRight, 1);
   canvas.Text(plain, 17, kRightEdge, 102,
-              std::to_string(all_right) + " of " + std::to_string(answers.size()) + " pictures recognised", kGrey,
-              1);
+              std::to_string(all_right) + " of " + std::to_string(answers.size()) + " pictures recognised", kGrey, 1);
   canvas.Text(bold, 14, kMargin + kNames, kTop - 16, "RIGHT", kRight);
   canvas.Text(bold, 14, kWrongAt, kTop - 16, "WRONG", kWrong);
   canvas.Text(plain, 14, kWrongAt + 64, kTop - 16, "the surest first; below each what it was taken for", kGrey);
