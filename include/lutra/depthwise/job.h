@@ -195,6 +195,7 @@ inline void PrepareConv(const char* what, const DepthwisePlan& plan, const Const
   const DepthwiseKernel& kernel = plan.kernel();
   DepthwiseArgs& a = branch->args;
   a.in = in;
+  if (Empty(in)) a.in.data = kernel.blocks();  // not read: all is padding; but pointers into null are undefined
   a.out = out;
   a.layout = layout;
   a.epilogue = epilogue;
