@@ -78,7 +78,7 @@ inline std::vector<ConvCase> ConvCases() {
       ++found;
     }
   }
-  for (const size_t empty : {0, 1, 2, 3}) {  // nothing to do, or only padding to see
+  for (const int empty : {0, 1, 2, 3}) {  // nothing to do, or only padding to see
     for (const Layout layout : {Layout::kNhwc, Layout::kNchw}) {
       ConvCase t{1, 5, 5, 3, 3, 3, {}, layout, {}, {}, 1, 1};
       (empty == 0 ? t.n : empty == 1 ? t.h : t.w) = 0;
@@ -87,7 +87,7 @@ inline std::vector<ConvCase> ConvCases() {
     }
   }
   // Columns and rows of more than one block, widths around the tile and the vector, images smaller than it all.
-  for (const size_t w : {15, 24, 33, 130, 300}) {
+  for (const size_t w : {15u, 24u, 33u, 130u, 300u}) {
     for (const Layout layout : {Layout::kNhwc, Layout::kNchw}) {
       cases.push_back({1, 3, w, 5, 3, 5, {}, layout, {}, {}, 0, w});
       cases.push_back({1, w, 3, 5, 5, 3, {}, layout, {}, {}, 1, w});

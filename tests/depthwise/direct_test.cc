@@ -144,7 +144,7 @@ TEST_P(Direct, BatchThreadsAndLayoutDoNotMatter) {
   Backwards backwards;
   TargetContext serial(GetParam(), Serial(), kScratch), other(GetParam(), backwards.AsExecutor(), kScratch);
   constexpr size_t kN = 3, kH = 37, kW = 41, kC = 35;
-  for (const size_t k : {3, 7, 10}) {
+  for (const size_t k : {3u, 7u, 10u}) {
     GuardedBuffer<float> taps(k * k * kC);
     Random random(k);
     for (float& v : taps) v = random.Value();
