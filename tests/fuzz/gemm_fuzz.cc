@@ -45,9 +45,9 @@ void Try(Bytes bytes) {
                                                 : Skewed::info;
   if (spec.format == ThreeLevels::info) spec.table = kThree.data();
   if (spec.format == FiveBits::info) spec.table = kFive.data();
-  spec.m = bytes.Below(80);
-  spec.n = bytes.Below(140);
-  spec.k = bytes.Below(600);
+  spec.m = bytes.Below(70);  // more than one block of rows
+  spec.n = bytes.Below(100);
+  spec.k = bytes.Below(spec.m < 8 ? 600 : 100);
   spec.fill = bytes.Of(kFills);
   spec.scales.group_k = bytes.Of(kGroups);
   spec.scales.type = bytes.Of(kFloats);
