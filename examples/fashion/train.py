@@ -6,16 +6,23 @@ branches at 14x14, then full 13x13 and 7x7 kernels at 7x7) and mixes channels wi
 layers, as in BitNet b1.58: weights in {-1, 0, 1} times one scale per layer, activations of
 8 bits with one scale per pixel.
 
-    python3 train.py                          both nets side by side, then fashion.safetensors
-    python3 train.py --epochs 1 --limit 2000  a smoke test of seconds
-    python3 train.py --linear float           only the net with ordinary Linear layers
-    python3 train.py --minutes 60             finish in an hour, whatever the epochs reached
+    python3 train.py                           both nets side by side, then fashion.safetensors
+    python3 train.py --minutes 60              the same in an hour, whatever the epochs reached
+    python3 train.py --linear float --out F    only the net with ordinary Linear layers
+    python3 train.py --epochs 1 --limit 2000 --out F    a smoke test
+
+Without --out the trained weights beside this script are replaced.
 
 Needs, on Debian 12:
 
     apt-get install --no-install-recommends python3-torch libopenblas0-pthread dataset-fashion-mnist
 
-@RESULTS@
+The file beside this script reached 92.58 % of the 10,000 test pictures with ordinary Linear layers
+(15.8 epochs) and 91.81 % with ternary ones (14.3 epochs): 182,138 parameters, the final weights, no
+choice of the best epoch. It came from `--epochs 36 --minutes 71` on two cores that were busy with
+other work: the rate followed the clock. On two free cores an epoch of both nets takes about 100 s,
+so the default of 15 epochs some 25 minutes. The rate makes one whole cycle in whatever time there is.
+Where the clock steers, no two runs are alike; without --minutes they should be, on one machine.
 
 How it is fast: activations are kept as [channels, batch * height * width], so that every linear
 layer is one matrix product without a transpose and the BatchNorm reductions run along contiguous
@@ -142,8 +149,9 @@ def toeplitz_selector(kh, kw, side):
     p = torch.arange(side)
     dy = p[:, None] - p[None, :] + kh // 2  # [input, output]: the tap that joins them
     dx = p[:, None] - p[None, :] + kw // 2
-    tap = (dy[:, None, :, None] * kw + dx[None, :, None, :])
-    tap = tap.masked_fill(((dy < 0) | (dy >= kh))[:, None, :, None] | ((dx < 0) | (dx >= kw))[None, :, None, :], -1)
+    tap = dy[:, None, :, None] * kw + dx[None, :, None, :]
+    outside_y, outside_x = (dy < 0) | (dy >= kh), (dx < 0) | (dx >= kw)
+    tap = tap.masked_fill(outside_y[:, None, :, None] | outside_x[None, :, None, :], -1)
     return (tap.reshape(1, -1) == torch.arange(kh * kw)[:, None]).float()
 
 
@@ -384,7 +392,7 @@ def train(kind, args):
     total, done, start = args.epochs * per_epoch, 0, time.time()
     for epoch in range(1, args.epochs + 1):
         net.train()
-        order, loss_sum = torch.randperm(len(images)), 0.0
+        order, losses = torch.randperm(len(images)), []
         for rows in order[: per_epoch * args.batch].split(args.batch):
             # With --minutes the rate follows the clock if that is ahead of the epochs.
             progress = done / total
@@ -399,9 +407,9 @@ def train(kind, args):
             loss.backward()
             optimizer.step()
             done += 1
-            loss_sum += loss.item()
+            losses.append(loss.item())
         stop = progress >= 1 or epoch == args.epochs
-        line = "%s: epoch %d, loss %.4f" % (kind, epoch, loss_sum / per_epoch)
+        line = "%s: epoch %d, loss %.4f" % (kind, epoch, np.mean(losses))
         if stop or epoch % 5 == 1:
             line += ", test accuracy %.2f %%" % write("%.1f" % (done / per_epoch))
         print(line + ", %.0f s" % (time.time() - start), flush=True)
@@ -413,8 +421,9 @@ def main():
     here = os.path.dirname(os.path.abspath(__file__))
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--linear", choices=["float", "ternary", "both"], default="both")
-    parser.add_argument("--epochs", type=int, default=40)
-    parser.add_argument("--minutes", type=float, help="stop after so many minutes, with the learning rate at zero")
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--minutes", type=float,
+                        help="stop after so many minutes, having brought the learning rate down to zero by then")
     parser.add_argument("--limit", type=int, help="train on only the first so many pictures")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rate", type=float, default=3e-3, help="the highest learning rate")
@@ -429,14 +438,13 @@ def main():
         train(args.linear, args)
         return
 
-    # One process and one thread for each net. Without the two settings of the allocator, every
-    # large tensor is a fresh mapping and its page faults cost more than the arithmetic.
+    # One process and one thread for each net. With the two settings the allocator keeps the memory
+    # of freed tensors; otherwise every step has some ten thousand page faults.
     env = dict(os.environ, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1",
                MALLOC_MMAP_THRESHOLD_=str(2**25), MALLOC_TRIM_THRESHOLD_=str(2**32))
     files = {"float": args.out + ".float", "ternary": args.out}
-    children = [
-        subprocess.Popen([sys.executable, os.path.abspath(__file__)] + sys.argv[1:] +
-                         ["--linear", kind, "--out", files[kind]], env=env) for kind in files]
+    command = [sys.executable, os.path.abspath(__file__)] + sys.argv[1:]
+    children = [subprocess.Popen(command + ["--linear", kind, "--out", path], env=env) for kind, path in files.items()]
     if any([child.wait() for child in children]):
         sys.exit("a training process failed")
     accuracy = read_safetensors(files["float"])[0]["float_accuracy"]
