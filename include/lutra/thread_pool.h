@@ -17,6 +17,8 @@ inline void RunInPool(const Executor& e, size_t tasks, Executor::Task task, cons
 }  // namespace internal
 
 // An executor over `pool`, which must outlive it. The calling thread is one of its workers, pool.NumWorkers() in all.
+// Its threads spin while they wait: give it no more of them than there are idle cores. Where a batch of independent
+// inputs is at hand, a thread per input with a Context of its own scales better than many small regions.
 // The pool runs one region at a time: contexts over the same pool must not be used at the same time.
 inline Executor PoolExecutor(hwy::ThreadPool& pool) { return {&pool, pool.NumWorkers(), 0, &internal::RunInPool}; }
 
