@@ -85,7 +85,7 @@ void Add(size_t size, size_t c, bool all) {
         row.bytes = true;
         const double bytes = static_cast<double>(mixer.in().size() * sizeof(float));
         row.op = {"lutra", bytes, [&] { mixer(); }};
-        row.note = std::string("target=") + lutra::TargetName(b.context.last_target());
+        row.note = Format("target=%s", lutra::TargetName(b.context.last_target()));
         std::vector<float> copy(mixer.in().size());
         row.bounds.push_back({CopyPiece(b.team, mixer.in().data(), copy.data(), copy.size() * sizeof(float)), bytes});
         std::vector<float> y(copy.size());
@@ -93,7 +93,7 @@ void Add(size_t size, size_t c, bool all) {
         for (const auto& peer : peers) {
           peer->Output(&y);
           if (!mixer.IsRight(y)) {
-            row.note += " " + peer->name() + "=wrong";
+            row.note += Format(" %s=wrong", peer->name().c_str());
             continue;
           }
           row.rivals.push_back({peer->name(), bytes, [&peer] { peer->Run(); }});

@@ -60,7 +60,7 @@ def main():
             short += bool(row)
         else:
             measured, want, unit = judge(g, row)
-            verdict = "not measured here" if measured is None else "met" if measured >= want else "short"
+            verdict = "not for this target" if want is None else "not measured here" if measured is None else "met" if measured >= want else "short"
         short += verdict == "short"
         figure = "-" if measured is None else f"{measured:.3g} {unit}"
         want = "-" if want is None else f"{want:g}" if not isinstance(want, dict) else "/".join(f"{v:g}" for v in want.values())

@@ -106,16 +106,16 @@ void Bench::Time(Row row) {
   for (size_t i = 0; i < row.bounds.size(); ++i) {
     const Bound& b = row.bounds[i];
     const double share = Ratio(op, b.work, all[1 + i], b.piece.work);
-    state.counters["of_" + b.piece.name] = share;
+    state.counters[Format("of_%s", b.piece.name.c_str())] = share;
     if (i == 0) {
       state.counters["limit"] = b.piece.work / Quantile(all[1].seconds, 0.5) * 1e-9;
       state.counters["share"] = share;
-      label = "limit=" + b.piece.name;
+      label = Format("limit=%s", b.piece.name.c_str());
     }
   }
   for (size_t i = 0; i < row.rivals.size(); ++i) {
     const Piece& r = row.rivals[i];
-    state.counters["vs_" + r.name] = Ratio(op, row.op.work, all[1 + row.bounds.size() + i], r.work);
+    state.counters[Format("vs_%s", r.name.c_str())] = Ratio(op, row.op.work, all[1 + row.bounds.size() + i], r.work);
   }
   if (!row.note.empty()) label.append(label.empty() ? "" : " ").append(row.note);
   state.SetLabel(label);

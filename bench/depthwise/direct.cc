@@ -101,7 +101,7 @@ void Add(const Shape& s, lutra::Layout layout, bool all) {
     Row row;
     row.op = run.AsPiece("lutra");
     row.bounds.push_back(b.Against(Limit::kFma, run.macs()));
-    row.note = std::string("target=") + lutra::TargetName(b.context.last_target());
+    row.note = Format("target=%s", lutra::TargetName(b.context.last_target()));
     std::unique_ptr<ConvRun> other;
     lutra::Context alone;
     if (all || !nhwc) {
@@ -119,7 +119,7 @@ void Add(const Shape& s, lutra::Layout layout, bool all) {
         run.Compare(lutra::Nhwc(static_cast<const float*>(y.data()), 1, s.h, s.h, s.c),
                     lutra::Nhwc(run.in().data(), 1, s.h, s.h, s.c), peer->name().c_str());
       } catch (const std::runtime_error&) {
-        row.note += " " + peer->name() + "=wrong";
+        row.note += Format(" %s=wrong", peer->name().c_str());
         continue;
       }
       row.rivals.push_back({peer->name(), run.macs(), [&peer] { peer->Run(); }});

@@ -11,8 +11,6 @@
 namespace bench {
 namespace {
 
-size_t GroupsOf(const GemmCase& c) { return c.group == 0 ? 1 : (c.k + c.group - 1) / c.group; }
-
 // Rows and columns of the sampled outputs: first, last and a few between.
 std::vector<size_t> Sample(size_t count, size_t most) {
   std::vector<size_t> at;
@@ -30,7 +28,7 @@ std::vector<size_t> Sample(size_t count, size_t most) {
 
 double GemmCase::weight_bytes() const {
   const double codes = static_cast<double>(n) * static_cast<double>(k) * format.bits / 8;
-  return group == 0 ? codes : codes + 2.0 * static_cast<double>(n * GroupsOf(*this));
+  return group == 0 ? codes : codes + 2.0 * static_cast<double>(n * groups());
 }
 
 std::string GemmCase::Name() const {
@@ -47,7 +45,7 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
   Random random(c.n * 31 + c.k);
   made->codes.resize(c.n * c.k);
   for (uint8_t& code : made->codes) code = static_cast<uint8_t>(random.Below(c.format.codes));
-  const size_t groups = GroupsOf(c);
+  const size_t groups = c.groups();
   made->scales.resize(c.group == 0 ? 1 : c.n * groups);
   for (float& s : made->scales) s = static_cast<float>(1 + random.Below(64)) * 0x1p-9f;  // exact in 16 bits
 
@@ -137,11 +135,6 @@ Piece GemmRun::AsPiece(const std::string& name) {
   return {name, case_.macs(), [this] { (*this)(); }, !case_.cold};
 }
 
-float GemmRun::Weight(size_t n, size_t k) const {
-  const float scale = case_.group == 0 ? weights_->scales[0] : weights_->scales[n * GroupsOf(case_) + k / case_.group];
-  return static_cast<float>(2 * weights_->codes[n * case_.k + k] - case_.format.zero_x2) * 0.5f * scale;
-}
-
 double GemmRun::ErrorOf(const float* got) const {
   double error = 0, size = 0;
   for (const size_t m : Sample(case_.m, 5)) {
@@ -164,7 +157,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
     run.Check();
     Row row;
     row.op = run.AsPiece("lutra");
-    row.note = "target=" + run.target();
+    row.note = Format("target=%s", run.target());
     row.traffic = c.cold || c.m == 1 ? c.weight_bytes() : 0;
     if (c.float_x) {
       row.bounds.push_back(b.Against(Limit::kFma, c.macs()));
@@ -193,7 +186,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
     for (const auto& peer : peers) {
       const double error = run.ErrorOf(peer->Run());
       if (!(error < 0.03)) {
-        row.note += " " + peer->name() + "=wrong";
+        row.note += Format(" %s=wrong", peer->name().c_str());
         continue;
       }
       row.rivals.push_back({peer->name(), c.macs(), [&peer] { peer->Run(); }, !c.cold});

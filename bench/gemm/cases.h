@@ -15,6 +15,7 @@ struct GemmCase {
   size_t n = 0, k = 0, m = 0;
   bool cold = false;     // weights from DRAM, else one matrix again and again
   bool float_x = false;  // f32 activations, else quantised inside the timed call
+  size_t groups() const { return group == 0 ? 1 : (k + group - 1) / group; }
   double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
   // What a call has to read of the weights: codes and scales of the asked shape.
   double weight_bytes() const;
@@ -45,10 +46,13 @@ class GemmRun {
   const GemmCase& shape() const { return case_; }
   const GemmWeights& weights() const { return *weights_; }
   const std::vector<float>& x() const { return x_; }  // [m][k]
-  float Weight(size_t n, size_t k) const;
+  float Weight(size_t n, size_t k) const {
+    const float scale = weights_->scales[case_.group == 0 ? 0 : n * case_.groups() + k / case_.group];
+    return static_cast<float>(2 * weights_->codes[n * case_.k + k] - case_.format.zero_x2) * 0.5f * scale;
+  }
   // |got - x w| / |x w| over sampled outputs, in double precision: for peers that round activations on their own.
   double ErrorOf(const float* got) const;
-  std::string target() const { return lutra::TargetName(context_->last_target()); }
+  const char* target() const { return lutra::TargetName(context_->last_target()); }
 
  private:
   lutra::GemmCall Call();

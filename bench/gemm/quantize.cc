@@ -32,7 +32,7 @@ void Add(size_t m, size_t k, bool all) {
     row.bounds.push_back(b.Against(Limit::kL2, row.op.work));
     row.rivals.push_back(gemm.AsPiece("gemm"));  // the call that includes it, N = 2560
     row.rivals.back().work = row.op.work;
-    row.note = "target=" + gemm.target();
+    row.note = Format("target=%s", gemm.target());
     b.Time(std::move(row));
   });
 }

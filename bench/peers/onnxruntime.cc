@@ -1,6 +1,7 @@
 // ONNX Runtime's CPU provider: MatMulNBits with int8 compute, depthwise Conv, and InceptionNeXt's mixer as a graph.
 #include <onnxruntime_cxx_api.h>
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "bench/gemm/cases.h"
@@ -20,9 +21,16 @@ class Graph {
   }
   template <class T>
   void Constant(const std::string& name, const Shape& shape, std::vector<T> data) {
-    kept_.push_back(std::make_shared<std::vector<T>>(std::move(data)));
-    auto& held = *static_cast<std::vector<T>*>(kept_.back().get());
-    Ort::Value value = Ort::Value::CreateTensor<T>(cpu_, held.data(), held.size(), shape.data(), shape.size());
+    if (data.size() * sizeof(T) < 128) {  // the graph wants small ones in memory of its own
+      Ort::AllocatorWithDefaultOptions allocator;
+      Ort::Value value = Ort::Value::CreateTensor<T>(allocator, shape.data(), shape.size());
+      std::copy(data.begin(), data.end(), value.GetTensorMutableData<T>());
+      graph_.AddInitializer(name, value, false);
+      return;
+    }
+    auto held = std::make_shared<std::vector<T>>(std::move(data));
+    kept_.push_back(held);
+    Ort::Value value = Ort::Value::CreateTensor<T>(cpu_, held->data(), held->size(), shape.data(), shape.size());
     graph_.AddInitializer(name, value, true);
   }
   void Node(const char* op, const char* domain, const std::vector<std::string>& in, const std::vector<std::string>& out,
@@ -36,7 +44,7 @@ class Graph {
     out.push_back(Info("y", y));
     graph_.SetInputs(in);
     graph_.SetOutputs(out);
-    Ort::Model model({{"", 18}, {"com.microsoft", 1}});
+    Ort::Model model({{"", 18}, {"com.microsoft", 1}, {"com.microsoft.nchwc", 1}});
     model.AddGraph(graph_);
     Ort::SessionOptions options;
     options.SetIntraOpNumThreads(static_cast<int>(threads));

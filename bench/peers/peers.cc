@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <exception>
+#include <set>
 
 namespace bench {
 namespace {
@@ -16,7 +17,8 @@ template <class Peer, class Make>
       peers.push_back(std::move(peer));
     }
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "peer: %s\n", error.what());
+    static std::set<std::string> told;  // once each
+    if (told.insert(error.what()).second) std::fprintf(stderr, "peer: %s\n", error.what());
   }
 }
 
