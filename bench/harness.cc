@@ -14,6 +14,7 @@ namespace bench {
 namespace {
 
 Options options;
+bool failed = false;  // a row was wrong
 
 // One thread: the process's CPU time, which counts a peer's helpers too, but not what a busy machine runs in between.
 // Several: the time on the wall.
@@ -133,6 +134,7 @@ void Register(const std::string& name, bool all_threads, std::function<void(Benc
                                    Bench b{state, team, context};
                                    body(b);
                                  } catch (const std::exception& error) {
+                                   failed = true;
                                    state.SkipWithError(error.what());
                                  }
                                })
@@ -176,4 +178,5 @@ int main(int argc, char** argv) {
   PinTo(-1);
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  return failed ? 1 : 0;
 }
