@@ -31,8 +31,9 @@ constexpr Weights kWeights[] = {{lutra::Ternary::info, 0},
     }
   }
   // M = 3, 5 ... 7 pass the tile in pieces; odd shapes beside the whole panels and blocks that hold them.
-  for (const size_t m : {3, 5, 6, 7}) RegisterGemm("int_dot", {lutra::Ternary::info, 0, 2560, 2560, m}, false);
-  for (const size_t m : {1, 8}) {
+  for (const size_t m : {size_t{3}, size_t{5}, size_t{6}, size_t{7}})
+    RegisterGemm("int_dot", {lutra::Ternary::info, 0, 2560, 2560, m}, false);
+  for (const size_t m : {size_t{1}, size_t{8}}) {
     for (const Shape& s : {Shape{1001, 2560}, {7, 8640}, {1, 8640}, {2560, 1000}, {1001, 257}}) {
       const GemmCase odd{lutra::Ternary::info, 0, s.n, s.k, m};
       const GemmCase rounded{lutra::Ternary::info, 0, (s.n + 31) / 32 * 32, (s.k + 31) / 32 * 32, m};

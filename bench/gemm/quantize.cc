@@ -39,7 +39,7 @@ void Add(size_t m, size_t k, bool all) {
 
 [[maybe_unused]] const bool registered = [] {
   for (const bool all : {false, true}) {
-    for (const size_t m : {1, 8, 128}) Add(m, 2560, all);
+    for (const size_t m : {size_t{1}, size_t{8}, size_t{128}}) Add(m, 2560, all);
   }
   return true;
 }();

@@ -3,10 +3,12 @@
 
 namespace bench { namespace {
 
+constexpr size_t kRows[] = {1, 2, 4, 8, 64, 128};
+
 [[maybe_unused]] const bool registered = [] {
   const auto add = [](const lutra::FormatInfo& format, size_t group) {
     for (const bool all : {false, true}) {
-      for (const size_t m : {1, 2, 4, 8, 64, 128}) {
+      for (const size_t m : kRows) {
         GemmCase c{format, group, 2560, 2560, m};
         c.float_x = true;
         RegisterGemm("tile", c, all);
