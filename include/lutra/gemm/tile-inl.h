@@ -34,24 +34,31 @@ HWY_INLINE void DecodeBlock(const internal::GemmTask& t, size_t p, size_t segmen
   t.unpack(m.Codes(p) + block * m.block_bytes(), m.format(), codes);
   const auto zero = hn::Set(df, static_cast<float>(m.format().zero_x2) * 0.5f);
   const float* table = m.table();
+  const bool has_offset = m.scales().has_offset;
+  HWY_ALIGN float scale[kPanelRows];  // of the group that k is in, as f32
+  HWY_ALIGN float offset[kPanelRows];
   for (size_t k = k0; k < k1; ++k) {
-    const size_t group = group_k == 0 ? 0 : segment * m.groups_per_segment() + k / group_k;
-    const std::byte* scales = m.PanelScales(p) + group * kPanelRows * SizeOf(m.scales().type);
-    const std::byte* offsets = m.PanelOffsets(p);
+    if (k == k0 || (group_k != 0 && k % group_k == 0)) {
+      const size_t group = group_k == 0 ? 0 : segment * m.groups_per_segment() + k / group_k;
+      const size_t skip = group * kPanelRows * SizeOf(m.scales().type);
+      for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+        const auto at = static_cast<ptrdiff_t>(row);
+        const auto load = [&](const std::byte* from)
+                              LUTRA_TILE { return LoadAsF32(df, from + skip, m.scales().type, at, hn::Lanes(df)); };
+        hn::Store(load(m.PanelScales(p)), df, scale + row);
+        if (has_offset) hn::Store(load(m.PanelOffsets(p)), df, offset + row);
+      }
+    }
     const uint8_t* from = codes + (k - k0) * kPanelRows;
     float* to = w + (k - k0) * kPanelRows;
     if (table != nullptr) {
       for (size_t row = 0; row < kPanelRows; ++row) to[row] = table[from[row]];
     }
     for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-      const auto at = static_cast<ptrdiff_t>(row);
       auto v = table != nullptr ? hn::LoadU(df, to + row)
                                 : hn::Sub(hn::ConvertTo(df, hn::PromoteTo(d32, hn::LoadU(d8, from + row))), zero);
-      v = hn::Mul(v, LoadAsF32(df, scales, m.scales().type, at, hn::Lanes(df)));
-      if (offsets != nullptr) {
-        const std::byte* offset = offsets + group * kPanelRows * SizeOf(m.scales().type);
-        v = hn::Add(v, LoadAsF32(df, offset, m.scales().type, at, hn::Lanes(df)));
-      }
+      v = hn::Mul(v, hn::Load(df, scale + row));
+      if (has_offset) v = hn::Add(v, hn::Load(df, offset + row));
       hn::StoreU(v, df, to + row);
     }
   }
