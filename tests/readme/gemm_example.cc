@@ -10,8 +10,8 @@ int main() {
   // Once per model: float weights to ternary codes, one scale per tensor, packed for the kernels.
   lutra::Scales per_tensor;
   per_tensor.per_tensor = true;
-  const lutra::PackedBuffer packed = lutra::QuantizeWeights<lutra::Ternary>(
-      lutra::View(w.data(), N, K), per_tensor, lutra::Fit::kAbsMean, context);
+  const lutra::PackedBuffer packed =
+      lutra::QuantizeWeights<lutra::Ternary>(lutra::View(w.data(), N, K), per_tensor, lutra::Fit::kAbsMean, context);
 
   // Once per layer input: int8 rows, which several multiplications may share.
   lutra::ActivationBuffer xq;

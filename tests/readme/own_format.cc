@@ -14,8 +14,8 @@ int main() {
   std::vector<float> x(M * K, 1.0f), w(N * K), y(M * N);
   for (size_t i = 0; i < w.size(); ++i) w[i] = ThreeLevels::Decode(static_cast<unsigned>(i % 3)) * 0.5f;
   lutra::Context context;
-  const lutra::PackedBuffer packed = lutra::QuantizeWeights<ThreeLevels>(
-      lutra::View(w.data(), N, K), lutra::Scales{}, lutra::Fit::kAbsMax, context);
+  const lutra::PackedBuffer packed =
+      lutra::QuantizeWeights<ThreeLevels>(lutra::View(w.data(), N, K), lutra::Scales{}, lutra::Fit::kAbsMax, context);
   lutra::Gemm<ThreeLevels>(lutra::View(x.data(), M, K), packed, lutra::View(y.data(), M, N), context);
   std::printf("%g\n", static_cast<double>(y[0]));  // the sum of row 0 of w
 }
