@@ -48,7 +48,7 @@ class ActivationBuffer {
   }
   ~ActivationBuffer() { std::free(memory_); }
 
-  const Activations& Quantize(ConstMatrixView x, Context& context, const ActSpec& spec = {}) {
+  LUTRA_MEMBER const Activations& Quantize(ConstMatrixView x, Context& context, const ActSpec& spec = {}) {
     const size_t need = ActivationBytes(x.rows, x.cols, spec);
     if (need > size_) {
       std::free(memory_);

@@ -18,7 +18,7 @@ struct Branch {
 
 }}  // namespace lutra::v0
 
-namespace lutra { inline namespace LUTRA_NS {
+namespace lutra { inline namespace LUTRA_API_NS {
 
 // Runs all branches in one parallel region. Together they must cover each channel of `out` exactly once. in is f32; all
 // plans have the layout that the views have. in and out share no element, or are the same view: then an identity
@@ -27,10 +27,10 @@ namespace lutra { inline namespace LUTRA_NS {
 LUTRA_INLINE void ChannelSplit(std::span<const Branch> branches, const ConstImageView& in, const ImageView& out,
                                Context& context);
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 
 #if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
-namespace lutra { inline namespace LUTRA_NS {
+namespace lutra { inline namespace LUTRA_API_NS {
 
 LUTRA_INLINE void ChannelSplit(std::span<const Branch> branches, const ConstImageView& in, const ImageView& out,
                                Context& context) {
@@ -67,14 +67,14 @@ LUTRA_INLINE void ChannelSplit(std::span<const Branch> branches, const ConstImag
         Fail("ChannelSplit: branch with channels [%zu, %zu) has a plan and a shift of %d, %d; one of them is possible",
              b.begin, b.end, b.shift_h, b.shift_w);
       }
-      depthwise::PrepareConv(what, *b.plan, from, to, b.epilogue, context, slot);
+      depthwise::PrepareConv<HWY_TARGETS>(what, *b.plan, from, to, b.epilogue, context, slot);
     } else {
-      depthwise::PrepareShift(what, from, to, b.shift_h, b.shift_w, b.epilogue, context, slot);
+      depthwise::PrepareShift<HWY_TARGETS>(what, from, to, b.shift_h, b.shift_w, b.epilogue, context, slot);
     }
     count += slot->tasks != 0;
   }
   depthwise::RunBranches({prepared, count}, context);
 }
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 #endif

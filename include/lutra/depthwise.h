@@ -13,7 +13,7 @@
 #include "lutra/core/views.h"
 #include "lutra/depthwise/plan.h"
 
-namespace lutra { inline namespace LUTRA_NS {
+namespace lutra { inline namespace LUTRA_API_NS {
 
 // Convolves in (f32, the plan's h x w x c) to out (f32, bf16, f16, i8 or u8, out_h x out_w x c, as many images). The
 // views have the plan's layout and share no element; in == out, view for view, is allowed where plan.in_place_ok().
@@ -25,23 +25,23 @@ LUTRA_INLINE void DepthwiseConv2d(const DepthwisePlan& plan, const ConstImageVie
 // The chosen algorithm, each rejected one with its reason, and the bound, for people.
 LUTRA_INLINE std::string Explain(const DepthwisePlan& plan);
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 
 #if !defined(LUTRA_COMPILED) || defined(LUTRA_BUILDS)
 #include "lutra/depthwise/build.h"
 #include "lutra/depthwise/job.h"
 
-namespace lutra { inline namespace LUTRA_NS {
+namespace lutra { inline namespace LUTRA_API_NS {
 
 LUTRA_INLINE void DepthwiseConv2d(const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
                                   Context& context, const Epilogue& epilogue) {
   depthwise::DepthwiseBranch branch;
   depthwise::CheckIo("DepthwiseConv2d", in, out);
-  depthwise::PrepareConv("DepthwiseConv2d", plan, in, out, epilogue, context, &branch);
+  depthwise::PrepareConv<HWY_TARGETS>("DepthwiseConv2d", plan, in, out, epilogue, context, &branch);
   depthwise::RunBranches({&branch, 1}, context);
 }
 
 LUTRA_INLINE std::string Explain(const DepthwisePlan& plan) { return depthwise::ExplainDepthwise(plan); }
 
-}}  // namespace lutra::LUTRA_NS
+}}  // namespace lutra::LUTRA_API_NS
 #endif

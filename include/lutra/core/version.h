@@ -71,7 +71,8 @@
 #else
 #define LUTRA_NS LUTRA_NS_OF(v0h_)
 #define LUTRA_API_NS LUTRA_NS
-#define LUTRA_INLINE inline
+// Front doors vanish into their callers: a weak copy could be that of a unit built for other targets.
+#define LUTRA_INLINE inline __attribute__((always_inline))
 #endif
 
 // Members of v0 types vanish into their callers: a weak symbol of v0 could be another unit's, built with other flags.

@@ -30,7 +30,7 @@ inline void ResolvePadding(const char* names[2], size_t k, size_t dil, int* befo
   if (*after == -1) *after = total - total / 2;
 }
 
-LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
+inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
   const char* const what = "DepthwiseKernel";
   if (taps.type != DType::kF32) Fail("%s: taps.type is %s, must be f32", what, lutra::NameOf(taps.type));
   if (taps.n != 1) Fail("%s: taps.n is %zu, must be 1 (channels are c: Nchw(p, 1, C, KH, KW))", what, taps.n);
@@ -133,8 +133,8 @@ inline void FillMap(const Line& l, const LinePlan& p, int32_t* map) {
   }
 }
 
-LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo) {
+inline DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
+                                   ConvAlgo algo) {
   const char* const what = "DepthwisePlan";
   if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
   if (algo > ConvAlgo::kDirect) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
@@ -197,3 +197,15 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
 }
 
 }}}  // namespace lutra::LUTRA_NS::depthwise
+
+namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
+
+LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
+  return depthwise::MakeKernel(taps, geometry);
+}
+LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
+                                          ConvAlgo algo) {
+  return depthwise::MakePlan(kernel, h, w, layout, algo);
+}
+
+}}}  // namespace lutra::LUTRA_API_NS::plans

@@ -166,8 +166,9 @@ inline size_t PerTask(size_t size, size_t work, size_t unit) {
 
 // Checks everything that depends on the plan and fills *branch. in and out have passed CheckIo, or are channel ranges
 // of images that have.
-inline void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
-                        const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
+template <int64_t kTargets>
+void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
+                 const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
   if (in.c != plan.c()) Fail("%s: in has %zu channels, the plan has %zu", what, in.c, plan.c());
   if (out.c != plan.c()) Fail("%s: out has %zu channels, the plan has %zu", what, out.c, plan.c());
   if (in.h != plan.h() || in.w != plan.w()) {
@@ -214,13 +215,14 @@ inline void PrepareConv(const char* what, const DepthwisePlan& plan, const Const
   a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
                                             : PerTask(out.c, row_work * out.h, 1);
   if (a.staged && layout == Layout::kNhwc) a.task_channels = kTapBlock;
-  branch->kernel = layout == Layout::kNhwc ? DirectNhwcFor<HWY_TARGETS>(context.target())
-                                           : DirectNchwFor<HWY_TARGETS>(context.target());
+  branch->kernel =
+      layout == Layout::kNhwc ? DirectNhwcFor<kTargets>(context.target()) : DirectNchwFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);
 }
 
-inline void PrepareShift(const char* what, const ConstImageView& in, const ImageView& out, int shift_h, int shift_w,
-                         const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
+template <int64_t kTargets>
+void PrepareShift(const char* what, const ConstImageView& in, const ImageView& out, int shift_h, int shift_w,
+                  const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
   if (in.h != out.h || in.w != out.w) {
     Fail("%s: in is %zu x %zu, out is %zu x %zu, a branch without a plan needs them equal", what, in.h, in.w, out.h,
          out.w);
@@ -251,7 +253,7 @@ inline void PrepareShift(const char* what, const ConstImageView& in, const Image
   a.shift_w = shift_w;
   a.task_channels = nhwc ? out.c : PerTask(out.c, 8 * out.h * out.w, 1);
   a.task_rows = nhwc ? PerTask(out.h, 8 * out.w * out.c, 1) : out.h;
-  branch->kernel = ShiftFor<HWY_TARGETS>(context.target());
+  branch->kernel = ShiftFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);
 }
 

@@ -43,13 +43,13 @@ struct DepthwisePlanParts {
 
 }}  // namespace lutra::v0
 
-namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
+namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
 
 LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry);
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
                                           ConvAlgo algo);
 
-}}}  // namespace lutra::LUTRA_NS::depthwise
+}}}  // namespace lutra::LUTRA_API_NS::plans
 
 namespace lutra { inline namespace v0 {
 
@@ -59,7 +59,7 @@ class DepthwiseKernel {
   // taps: one "image" of KH x KW pixels, f32, finite, any strides: Nhwc(p, 1, KH, KW, C), or PyTorch's [C, 1, KH, KW]
   // as Nchw(p, 1, C, KH, KW).
   LUTRA_MEMBER explicit DepthwiseKernel(const ConstImageView& taps, const ConvGeometry& geometry = {})
-      : parts_(LUTRA_NS::depthwise::BuildKernel(taps, geometry)) {}
+      : parts_(LUTRA_API_NS::plans::BuildKernel(taps, geometry)) {}
 
   LUTRA_MEMBER size_t c() const { return parts_.c; }
   LUTRA_MEMBER size_t h() const { return parts_.h; }
@@ -87,7 +87,7 @@ class DepthwisePlan {
  public:
   LUTRA_MEMBER DepthwisePlan(const DepthwiseKernel& kernel, size_t h, size_t w, Layout layout,
                              ConvAlgo algo = ConvAlgo::kAuto)
-      : kernel_(kernel), parts_(LUTRA_NS::depthwise::BuildPlan(kernel.parts_, h, w, layout, algo)) {}
+      : kernel_(kernel), parts_(LUTRA_API_NS::plans::BuildPlan(kernel.parts_, h, w, layout, algo)) {}
 
   LUTRA_MEMBER const DepthwiseKernel& kernel() const { return kernel_; }
   LUTRA_MEMBER size_t c() const { return kernel_.c(); }

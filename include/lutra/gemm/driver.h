@@ -246,7 +246,7 @@ Explanation ExplainListed(const GemmCall& call, const Context& context, std::spa
 namespace lutra { inline namespace LUTRA_NS {
 
 template <class... Formats>
-void Gemm(std::span<const GemmCall> calls, Context& context) {
+LUTRA_MEMBER void Gemm(std::span<const GemmCall> calls, Context& context) {
 #if defined(LUTRA_COMPILED)
   GemmListed(calls, context, internal::kListOf<Formats...>);
 #else
@@ -256,7 +256,7 @@ void Gemm(std::span<const GemmCall> calls, Context& context) {
 #endif
 }
 template <class... Formats>
-void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
+LUTRA_MEMBER void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
   GemmCall call;
   call.xq = &x;
   call.w = w;
@@ -265,7 +265,7 @@ void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& co
   Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
 }
 template <class... Formats>
-void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
+LUTRA_MEMBER void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
   GemmCall call;
   call.x = x;
   call.w = w;
@@ -274,7 +274,7 @@ void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& conte
   Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
 }
 template <class... Formats>
-Explanation Explain(const GemmCall& call, const Context& context) {
+LUTRA_MEMBER Explanation Explain(const GemmCall& call, const Context& context) {
 #if defined(LUTRA_COMPILED)
   return ExplainListed(call, context, internal::kListOf<Formats...>);
 #else
