@@ -62,14 +62,12 @@ LUTRA_INLINE Status ForceTarget(Context& context, std::string_view name) {
     return {};
   }
   char names[160] = {};
-  size_t used = 0;
   for (const Target& t : Targets()) {
     if (name == t.name) {
       context.set_target(t.id);
       return {};
     }
-    const int n = std::snprintf(names + used, sizeof(names) - used, " %s", t.name);
-    if (n > 0) used = used + static_cast<size_t>(n) < sizeof(names) ? used + static_cast<size_t>(n) : sizeof(names) - 1;
+    internal::Append(names, sizeof(names), " %s", t.name);
   }
   return Error("ForceTarget: name is \"%.*s\", this CPU and build have:%s", static_cast<int>(name.size()), name.data(),
                names);

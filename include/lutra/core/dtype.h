@@ -71,6 +71,8 @@ namespace lutra { inline namespace LUTRA_NS {
 
 LUTRA_MEMBER float ToFloat(BF16 v) { return std::bit_cast<float>(static_cast<uint32_t>(v.bits) << 16); }
 
+LUTRA_MEMBER bool IsFinite(float v) { return (std::bit_cast<uint32_t>(v) & 0x7F800000u) != 0x7F800000u; }
+
 // Rounds to nearest even; overflow becomes infinity, subnormals stay, a NaN becomes the quiet NaN of its sign.
 LUTRA_MEMBER BF16 ToBF16(float v) {
   const uint32_t u = std::bit_cast<uint32_t>(v);

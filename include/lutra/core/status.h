@@ -5,6 +5,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #if defined(__cpp_exceptions)
 #include <stdexcept>
 #endif
@@ -55,6 +56,19 @@ inline FailHandler SetFailHandler(FailHandler handler) { return detail::g_fail_h
   }
   return status;
 }
+
+namespace internal {
+
+// Appends to the zero-terminated `text`, cut to `capacity`.
+[[gnu::format(printf, 3, 4)]] inline void Append(char* text, size_t capacity, const char* format, ...) {
+  const size_t used = std::strlen(text);
+  va_list args;
+  va_start(args, format);
+  std::vsnprintf(text + used, capacity - used, format, args);
+  va_end(args);
+}
+
+}  // namespace internal
 
 // Reports a caller's mistake; see FailHandler.
 [[noreturn, gnu::cold, gnu::noinline, gnu::format(printf, 1, 2)]] inline void Fail(const char* format, ...) {

@@ -135,11 +135,7 @@ inline void CheckListed(const PackedMatrix& w, FormatList list) {
     }
   }
   char names[200] = {};
-  size_t used = 0;
-  for (const FormatInfo& f : list) {
-    const int n = std::snprintf(names + used, sizeof(names) - used, " %s", f.name.data());
-    used = std::min(sizeof(names) - 1, used + static_cast<size_t>(n > 0 ? n : 0));
-  }
+  for (const FormatInfo& f : list) Append(names, sizeof(names), " %s", f.name.data());
   Fail("Gemm: w.format is %s, the formats named by this call are:%s", w.format().name.data(), names);
 }
 
@@ -166,7 +162,7 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : 4 * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
-  t.panels_per_task = std::max<size_t>(1, (panels + panel_tasks - 1) / std::max<size_t>(1, panel_tasks));
+  t.panels_per_task = panels == 0 ? 1 : (panels + panel_tasks - 1) / panel_tasks;
   t.panel_tasks = panels == 0 ? 0 : (panels + t.panels_per_task - 1) / t.panels_per_task;
 }
 
@@ -194,10 +190,8 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
   const FormatKernels kernels = pick(call.w.format(), context.target());
   Explanation e;
   e.algo = Choose(call, kernels.int_dot != nullptr);
-  size_t used = 0;
   const auto add = [&](const char* a, const char* b, const char* c, const char* d) {
-    const int n = std::snprintf(e.text + used, sizeof(e.text) - used, "%s%s%s%s\n", a, b, c, d);
-    used = std::min(sizeof(e.text) - 1, used + static_cast<size_t>(n > 0 ? n : 0));
+    Append(e.text, sizeof(e.text), "%s%s%s%s\n", a, b, c, d);
   };
   if (e.algo == GemmAlgo::kAuto) {
     add("no algorithm can run this call", "", "", "");

@@ -1,7 +1,6 @@
 // Definitions of lutra/weights/packed.h.
 #pragma once
 #include <atomic>
-#include <cmath>
 
 #include "lutra/weights/packed.h"
 
@@ -76,7 +75,7 @@ inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s
       for (size_t g = 0; g < v.cols; ++g) {
         const float value =
             LoadFloat(v.data, v.type, static_cast<ptrdiff_t>(row) * v.row_stride + static_cast<ptrdiff_t>(g));
-        if (!std::isfinite(RoundTo(value, s.scales.type))) {
+        if (!IsFinite(RoundTo(value, s.scales.type))) {
           Fail("%s: rows.%s at row %zu, group %zu is %g, which %s does not hold", what, name, row, g, double{value},
                NameOf(s.scales.type));
         }
@@ -194,7 +193,7 @@ inline Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const f
                  spec.format.MaxPattern() + 1);
   }
   for (int c = 0; spec.format.map == Map::kTable && c <= spec.format.MaxPattern(); ++c) {
-    if (!std::isfinite(table[c])) return Error("BeginPack: table[%d] is %g, must be finite", c, double{table[c]});
+    if (!IsFinite(table[c])) return Error("BeginPack: table[%d] is %g, must be finite", c, double{table[c]});
   }
   std::memset(blob.data(), 0, l.bytes);
   PackedHeader h{};
@@ -398,7 +397,7 @@ inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
 inline Status VerifyTable(const PackedMatrix& w) {
   const size_t values = size_t{1} << w.format().bits;
   for (size_t c = 0; c < values; ++c) {
-    if (!std::isfinite(w.table()[c])) return Error("Verify: table[%zu] is not finite", c);
+    if (!IsFinite(w.table()[c])) return Error("Verify: table[%zu] is not finite", c);
   }
   for (size_t c = values; c % 16 != 0; ++c) {  // up to the next multiple of 64 bytes
     if (std::bit_cast<uint32_t>(w.table()[c]) != 0) return Error("Verify: the padding of the table is not zero");
@@ -409,7 +408,7 @@ inline Status VerifyScales(const PackedMatrix& w, size_t panel) {
   for (size_t g = 0; g < w.groups(); ++g) {
     for (size_t row = panel * kPanelRows; row < (panel + 1) * kPanelRows; ++row) {
       const float scale = w.ScaleOf(row, g), offset = w.OffsetOf(row, g);
-      if (!std::isfinite(scale) || !std::isfinite(offset))
+      if (!IsFinite(scale) || !IsFinite(offset))
         return Error("Verify: scale or offset of row %zu, group %zu is not finite", row, g);
       if (row >= w.n() && (scale != 0.0f || offset != 0.0f)) return Error("Verify: padding row %zu has a scale", row);
       if (row < w.n() && w.scales().per_tensor && (scale != w.ScaleOf(0, g) || offset != w.OffsetOf(0, g))) {

@@ -15,7 +15,6 @@
 // Each segment of K is padded to whole blocks, the rows to whole panels; padding is zero bits and zero scales, and
 // activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target and no vector length.
 #pragma once
-#include <algorithm>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -221,7 +220,8 @@ inline Status CheckSpec(const PackSpec& s) {
     return Error("segments is %zu of segment_k %zu, allowed is k = 0 ... 2^30", s.segments, s.segment_k);
   }
   // Kernels sum code * x for integer zero points, (2 code - zero_x2) * x for half-integer ones.
-  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : std::max<int>(f.zero_x2, 2 * f.MaxPattern() - f.zero_x2);
+  const int above = 2 * f.MaxPattern() - f.zero_x2;
+  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : f.zero_x2 > above ? f.zero_x2 : above;
   if (f.map == Map::kAffine && static_cast<int64_t>(k) > LargestK(worst)) {
     return Error("k is %zu, the int32 sums of %s allow at most %lld", k, f.name.data(),
                  static_cast<long long>(LargestK(worst)));
