@@ -8,6 +8,11 @@
 #include "support/guarded.h"
 #include "support/targets.h"
 
+// The address sanitizer otherwise ends the program where malloc would return null.
+extern "C" const char* __asan_default_options() {  // NOLINT(bugprone-reserved-identifier)
+  return "allocator_may_return_null=1";
+}
+
 namespace lutra { namespace testing { namespace {
 
 // Which worker ran which task, in order.
