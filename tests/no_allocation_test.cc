@@ -1,6 +1,7 @@
 // Runs allocate nothing: every malloc and operator new of this program is counted.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <deque>

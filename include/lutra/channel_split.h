@@ -1,5 +1,6 @@
 // Front door: one pass over an image whose channel ranges go different ways (InceptionNeXt, MixConv, PConv, shifts).
 #pragma once
+#include <algorithm>
 #include <span>
 
 #include "lutra/depthwise.h"

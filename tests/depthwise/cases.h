@@ -1,5 +1,6 @@
 // Convolutions for tests: every kernel size with a sample of everything else, the same on each run.
 #pragma once
+#include <algorithm>
 #include <ostream>
 #include <vector>
 

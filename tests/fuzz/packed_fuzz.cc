@@ -1,5 +1,6 @@
 // Arbitrary bytes as a packed blob, in memory that ends where they end: Map, Verify, Rows, Ks and DecodeRow stay
 // inside, and DecodeRow gives what Code, ScaleOf and OffsetOf give.
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>

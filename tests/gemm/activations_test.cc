@@ -1,6 +1,7 @@
 // Quantised activations equal their definition bit for bit on every target.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>

@@ -1,6 +1,7 @@
 // The epilogue against its definition: bit for bit, except for SiLU and GELU, which have bounds.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

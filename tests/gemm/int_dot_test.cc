@@ -1,6 +1,8 @@
 // The integer path: int_dot and int_lanes equal the reference bit for bit, on every target.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "support/gemm_problem.h"
 
 namespace lutra { namespace testing { namespace {

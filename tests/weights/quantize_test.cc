@@ -1,4 +1,7 @@
 // Each fit against cases computed by hand, then the promises: scopes, types, threads, messages.
+#include <algorithm>
+#include <cmath>
+
 #include "lutra/weights/quantize.h"
 
 #include <gtest/gtest.h>

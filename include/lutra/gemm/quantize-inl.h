@@ -7,6 +7,8 @@
 #define LUTRA_GEMM_QUANTIZE_INL_H_
 #endif
 
+#include <cmath>
+
 #include "lutra/gemm/kernels.h"
 #include "lutra/simd/convert-inl.h"
 

@@ -1,5 +1,7 @@
 // The definition of Gemm, one output at a time.
 #pragma once
+#include <cmath>
+
 #include "lutra/core/epilogue_reference.h"
 #include "lutra/gemm/kernels.h"
 

@@ -6,6 +6,8 @@
 #define LUTRA_GEMM_SCALE_INL_H_
 #endif
 
+#include <cstring>
+
 #include "lutra/gemm/kernels.h"
 #include "lutra/simd/epilogue-inl.h"
 
