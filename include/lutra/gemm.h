@@ -1,9 +1,10 @@
 // Front door: y[M, N] = x[M, K] * w[N, K]^T with low-bit weights.
 //
 // Integer path, x quantised (Activations): int32 sums, bit-equal on every target, thread count and tiling.
-//   For each span (the longest run of k in one segment, one group of weight scales, one group of activation scales):
-//   i = sum q * (2 c - zero_x2) in int32, t = float(i) / 2;   acc = acc + t * (scale_x * scale_w), spans ascending,
-//   then, with offsets, acc = acc + float(sum q) * (scale_x * offset_w). Every operation rounds once.
+//   K is cut into runs (one segment, one group of activation scales), runs into spans (one group of weight scales).
+//   For each span i = sum q * (2 c - zero_x2) in int32, t = float(i) / 2;   run = run + t * scale_w, spans ascending,
+//   and, with offsets, run = run + float(sum q) * offset_w. After each run acc = acc + run * scale_x. Every operation
+//   rounds once; acc and each run begin at 0.
 // Float path (x of f32, bf16, f16, or a table format): acc = fma(x, value(c) * scale + offset, acc), k ascending. On
 //   targets without FMA the product rounds too: |difference| <= 2 K eps * sum |x w|, eps = 2^-24.
 // The epilogue (core/epilogue.h) then makes y. Row m of y depends on row m of x alone, never on M or its neighbours.

@@ -19,7 +19,7 @@ float Full(Random& random) {
   return std::bit_cast<float>((bits & 0x807FFFFFu) | 0x3F800000u);
 }
 
-// The integer path: acc = acc + t * (scale_x * scale_w) over two groups, then + float(sum q) * (scale_x * offset_w).
+// The integer path: run = run + t * scale_w over two groups, each then + float(sum q) * offset_w; acc = run * scale_x.
 class Spans {
  public:
   static constexpr size_t kN = 64;
@@ -51,19 +51,19 @@ class Spans {
   }
   float Output(size_t n, bool fused) const {
     const PackedMatrix w = w_.matrix();
-    float acc = 0;
+    float run = 0;
     for (size_t g = 0; g < 2; ++g) {
       int sum = 0, x_sum = 0;
       for (size_t k = g * 32; k < g * 32 + 32; ++k) {
         sum += x_[k] * (static_cast<int>(w.Code(n, k)) - 8);
         x_sum += x_[k];
       }
-      const float factor = Rounded(x_scale_ * scale_[n * 2 + g]), offset = Rounded(x_scale_ * offset_[n * 2 + g]);
+      const float scale = scale_[n * 2 + g], offset = offset_[n * 2 + g];
       const auto t = static_cast<float>(sum), s = static_cast<float>(x_sum);
-      acc = fused ? std::fma(t, factor, acc) : MulThenAdd(t, factor, acc);
-      if (offsets_) acc = fused ? std::fma(s, offset, acc) : MulThenAdd(s, offset, acc);
+      run = fused ? std::fma(t, scale, run) : MulThenAdd(t, scale, run);
+      if (offsets_) run = fused ? std::fma(s, offset, run) : MulThenAdd(s, offset, run);
     }
-    return acc;
+    return Rounded(run * x_scale_);
   }
   void Expect(GemmAlgo algo) const {
     ASSERT_GE(Differ(), kN / 8) << "the operands tell the two apart";

@@ -36,32 +36,66 @@ int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
 }
 #else
 
-// Traits: which multiply codes of a width take on this target. vpdpbusd is unsigned by signed, Arm's sdot signed by
-// signed.
-template <class Planes>
+// Which multiply the codes of a width take on this target, and into which partial sums. vpdpbusd is unsigned by signed,
+// Arm's sdot signed by signed.
+template <class Planes, size_t kMR, size_t kV>
 struct DotTraits {
-  static constexpr int kMaxPattern = Planes::kMaxPattern;
+  static constexpr int kMaxPattern = Planes::kMaxPattern, kBits = Planes::kBits;
 #if HWY_ARCH_X86
   static constexpr bool kQuad = HWY_TARGET <= HWY_AVX3_DL;
 #else
   static constexpr bool kQuad = (HWY_TARGET == HWY_NEON_BF16 || (HWY_TARGET & HWY_ALL_SVE) != 0) && kMaxPattern <= 127;
 #endif
-  static constexpr int kWiden = WidenEvery(kMaxPattern, /*field_weight=*/1, /*x_min=*/-128);
-  static constexpr bool kPair = !kQuad && kWiden >= 1;
-  // Quads of k that the loop unrolls: the fields of one to four units of a single plane, else a block.
-  static constexpr size_t kQuads = Planes::kPlanes[0] >= 2 && Planes::kPlanes[1] == 0 ? 4 : 8;
-  static constexpr size_t kStride = kQuads * 16 * Planes::kBits;  // bytes from one such step to the next
-  // Quads between widenings: whole steps, or a divisor of one.
-  static constexpr size_t kSteps = kWiden >= int{kQuads} ? kWiden / kQuads * kQuads
-                                   : kWiden >= 4         ? 4
-                                   : kWiden >= 2         ? 2
-                                                         : 1;
+  static constexpr bool kPair = !kQuad && WidenEvery(kMaxPattern, /*field_weight=*/1, /*x_min=*/-128) >= 1;
+  // With few rows of x, unpacking costs more than multiplying: fields of a single plane then stay where they are in
+  // the byte, and each place has partial sums of its own, shifted down once they are complete.
+  static constexpr bool kSingle = Planes::kPlanes[1] == 0 && kBits < 8;
+  static constexpr size_t kFields = kSingle ? 8 / kBits : 1;
+  static constexpr bool kUnshifted = kSingle && kMR <= 2 && (kQuad ? kFields * kMR * kV <= 16 : kPair && kBits <= 2);
+  static constexpr size_t kPlaces = !kUnshifted ? 1 : kQuad ? kFields : 2;
+  // More partial sums, so that dots of long latency overlap.
+  static constexpr size_t kSplit = kQuad && !kUnshifted ? HWY_MAX(size_t{8} / (kMR * kV), size_t{1}) : 1;
+  static constexpr size_t kParts = kPlaces * kSplit;
+  // Quads of k that the loop unrolls: the fields of one unit of a single plane, else a block.
+  static constexpr size_t kQuads = kSingle && kBits >= 2 ? HWY_MAX(kFields, size_t{4}) : 8;
+  static constexpr size_t kStride = kQuads * 16 * kBits;  // bytes from one such step to the next
+  // Pairs that 16 bits hold, in quads of the place of most weight; steps and parts of a step between two widenings.
+  static constexpr int kWiden = WidenEvery(kMaxPattern, 1 << ((kPlaces - 1) * kBits), -128);
+  static constexpr size_t kAllowed = kWiden < 1 ? 1 : static_cast<size_t>(kWiden) * kPlaces;
+  static constexpr size_t kCuts = !kPair || kAllowed >= kQuads ? 1
+                                                               : kQuads / (kAllowed >= 4   ? 4
+                                                                           : kAllowed >= 2 ? 2
+                                                                                           : 1);
+  // Unshifted dots: 2^16 k of one place, codes up to 255 and x of -128, stay inside int32.
+  static constexpr size_t kEvery = kPair        ? HWY_MAX(kAllowed / kQuads, size_t{1})
+                                   : kUnshifted ? (size_t{1} << 16) * kPlaces / (kQuads * 4)
+                                                : ~size_t{0};
 };
+
+// The codes of quad kQuad of a step as bytes; with places, times the weight of the place.
+template <class Traits, class Planes, size_t kQuad, class D8>
+HWY_INLINE hn::Vec<D8> CodesOf(D8 d8, const uint8_t* HWY_RESTRICT rows) {
+  if constexpr (!Traits::kUnshifted) {
+    return UnpackQuad<Planes, kQuad>(d8, rows);
+  } else {
+    constexpr int kBits = Planes::kBits;
+    constexpr size_t kField = kQuad % Traits::kFields, kPlace = kField % Traits::kPlaces;
+    const hn::Repartition<uint16_t, D8> d16;
+    const auto raw = hn::BitCast(d16, hn::LoadU(d8, rows + kQuad / Traits::kFields * 128));
+    const auto moved = ShiftBits<static_cast<int>(kField - kPlace) * kBits>(d16, raw);
+    constexpr int kMask = ((1 << kBits) - 1) << (static_cast<int>(kPlace) * kBits);
+    return hn::And(hn::BitCast(d8, moved), hn::Set(d8, static_cast<uint8_t>(kMask)));
+  }
+}
 
 template <class D32, class VC, class VX, class V>
 HWY_INLINE V QuadStep(D32 d32, VC codes, VX x, V sum) {
 #if HWY_ARCH_X86
-  return hn::SumOfMulQuadAccumulate(d32, codes, x, sum);
+  sum = hn::SumOfMulQuadAccumulate(d32, codes, x, sum);
+#if HWY_COMPILER_GCC_ACTUAL
+  asm("" : "+v"(sum.raw));
+#endif
+  return sum;
 #else
   return hn::SumOfMulQuadAccumulate(d32, hn::BitCast(hn::RebindToSigned<hn::DFromV<VC> >(), codes), x, sum);
 #endif
@@ -87,122 +121,163 @@ HWY_INLINE V WideStep(D32 d32, VC codes, VX x, V sum) {
   return hn::Add(sum, hn::Add(even, odd));
 }
 
-// Tile: two vectors of rows by kMR rows of x over `blocks` blocks. emit(m, v, sums) in registers. kSplit sums for each
-// output, so that dots of long latency overlap.
-template <class Planes, size_t kMR, class D32, class Emit>
-HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::XRows<kMR>& x, size_t blocks,
-                        const Emit& emit) {
-  using Traits = DotTraits<Planes>;
+template <int kShift, class V>
+HWY_INLINE V ShiftDown(V v) {
+  if constexpr (kShift == 0) {
+    return v;
+  } else {
+    return hn::ShiftRight<kShift>(v);
+  }
+}
+
+// Tile: kV vectors of rows by kMR rows of x over `blocks` blocks: emit(sums...), number = m * kV + vector, of
+// begin[m] + sum code * x.
+template <class Planes, size_t kMR, size_t kV, class D32, class Emit>
+HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::XRows<kMR>& x,
+                        const int32_t* HWY_RESTRICT begin, size_t blocks, const Emit& emit) {
+  using Traits = DotTraits<Planes, kMR, kV>;
   const hn::Repartition<uint8_t, D32> d8;
   const hn::Repartition<int8_t, D32> d8i;
   const hn::Repartition<int16_t, D32> d16;
-  constexpr size_t kSplit = Traits::kQuad ? HWY_MAX(size_t{4} / kMR, size_t{1}) : 1;
   const size_t steps = blocks * (8 / Traits::kQuads);
+  constexpr size_t kParts = Traits::kParts, kCut = Traits::kQuads / Traits::kCuts;
 
-  // The one loop body: quads [begin, begin + count) of step s into acc..., number = (m * kSplit + split) * 2 + vector.
-  const auto run = [&](auto begin, auto count, size_t s, auto multiply, auto&... acc) LUTRA_TILE {
-    Unrolled<decltype(count)::value>([&](auto i) LUTRA_TILE {
-      constexpr size_t kQuad = decltype(begin)::value + decltype(i)::value;
-      const uint8_t* HWY_RESTRICT at = w + s * Traits::kStride;
-      const auto codes0 = UnpackQuad<Planes, kQuad>(d8, at);
-      const auto codes1 = UnpackQuad<Planes, kQuad>(d8, at + hn::Lanes(d8));
-      Numbered(
-          [&](auto number, auto& sum) LUTRA_TILE {
-            constexpr size_t kV = decltype(number)::value % 2, kPart = decltype(number)::value / 2;
-            if constexpr (kPart % kSplit == kQuad % kSplit) {
-              int32_t quad;
-              std::memcpy(&quad, x.at[kPart / kSplit] + (s * Traits::kQuads + kQuad) * 4, 4);
-              const auto xq = hn::BitCast(d8i, hn::Set(d32, quad));
-              if constexpr (kV == 0) {
-                sum = multiply(codes0, xq, sum);
-              } else {
-                sum = multiply(codes1, xq, sum);
-              }
-            }
+  // The one loop body: quads of cut `cut` of step s into part..., number = (m * kParts + place or split) * kV + vector.
+  const auto run = [&](auto cut, size_t s, const auto& multiply, auto&... part) LUTRA_TILE {
+    Unrolled<kCut>([&](auto i) LUTRA_TILE {
+      constexpr size_t kQuad = decltype(cut)::value * kCut + decltype(i)::value;
+      WithMade<kV>(
+          [&](auto v) LUTRA_TILE {
+            return CodesOf<Traits, Planes, kQuad>(d8, w + s * Traits::kStride + decltype(v)::value * hn::Lanes(d8));
           },
-          acc...);
+          [&](const auto&... codes) LUTRA_TILE {
+            Numbered(
+                [&](auto number, auto& sum) LUTRA_TILE {
+                  constexpr size_t kVector = decltype(number)::value % kV,
+                                   kPart = decltype(number)::value / kV % kParts;
+                  constexpr size_t kM = decltype(number)::value / kV / kParts;
+                  if constexpr (kPart == kQuad % kParts) {
+                    int32_t quad;
+                    std::memcpy(&quad, x.at[kM] + (s * Traits::kQuads + kQuad) * 4, 4);
+                    const auto xq = hn::BitCast(d8i, hn::Set(d32, quad));
+                    sum = multiply(Pick<kVector>(codes...), xq, sum);
+                  }
+                },
+                part...);
+          });
     });
   };
-  const auto whole = Index<Traits::kQuads>{};
+  // total += its parts, each shifted down from its place.
+  const auto join = [&](auto number, auto& part, const auto& widen, auto&... total) LUTRA_TILE {
+    constexpr size_t kI = decltype(number)::value, kPlace = kI / kV % kParts % Traits::kPlaces;
+    constexpr size_t kTotal = kI / kV / kParts * kV + kI % kV;
+    auto& sum = Pick<kTotal>(total...);
+    sum = hn::Add(sum, ShiftDown<static_cast<int>(kPlace) * Planes::kBits>(widen(part)));
+  };
+  const auto all = [&](auto d_part, const auto& multiply, const auto& widen, auto&... total) LUTRA_TILE {
+    for (size_t from = 0; from < steps;) {
+      const size_t to = steps - from > Traits::kEvery ? from + Traits::kEvery : steps;
+      Unrolled<Traits::kCuts>([&](auto cut) LUTRA_TILE {
+        WithAccumulators<kMR * kParts * kV>(d_part, [&](auto&... part) LUTRA_TILE {
+          for (size_t s = from; s < to; ++s) run(cut, s, multiply, part...);
+          Numbered([&](auto number, auto& one) LUTRA_TILE { join(number, one, widen, total...); }, part...);
+        });
+      });
+      from = to;
+    }
+  };
 
-  WithAccumulators<2 * kMR * kSplit>(d32, [&](auto&... sum) LUTRA_TILE {
+  WithAccumulators<kMR * kV>(d32, [&](auto&... sum) LUTRA_TILE {
+    Numbered([&](auto number, auto& total) LUTRA_TILE { total = hn::Set(d32, begin[decltype(number)::value / kV]); },
+             sum...);
+    const auto same = [](auto v) LUTRA_TILE { return v; };
     if constexpr (Traits::kQuad) {
       const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return QuadStep(d32, c, xq, acc); };
-      for (size_t s = 0; s < steps; ++s) run(Index<0>{}, whole, s, multiply, sum...);
-    } else if constexpr (Traits::kPair) {
-      const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return PairStep(d16, c, xq, acc); };
-      const auto widened = [&](const auto& body) LUTRA_TILE {
-        WithAccumulators<2 * kMR>(d16, [&](auto&... pair) LUTRA_TILE {
-          body(pair...);
-          ((sum = hn::Add(sum, hn::SumsOf2(pair))), ...);  // the only widening
-        });
-      };
-      if constexpr (Traits::kSteps >= Traits::kQuads) {
-        constexpr size_t kEvery = Traits::kSteps / Traits::kQuads;
-        for (size_t begin = 0; begin < steps; begin += kEvery) {
-          widened([&](auto&... pair) LUTRA_TILE {
-            const size_t end = HWY_MIN(steps, begin + kEvery);
-            for (size_t s = begin; s < end; ++s) run(Index<0>{}, whole, s, multiply, pair...);
-          });
-        }
+      if constexpr (kParts == 1) {
+        for (size_t s = 0; s < steps; ++s) run(Index<0>{}, s, multiply, sum...);
       } else {
-        for (size_t s = 0; s < steps; ++s) {
-          Unrolled<Traits::kQuads / Traits::kSteps>([&](auto part) LUTRA_TILE {
-            widened([&](auto&... pair) LUTRA_TILE {
-              run(Index<decltype(part)::value * Traits::kSteps>{}, Index<Traits::kSteps>{}, s, multiply, pair...);
-            });
-          });
-        }
+        all(d32, multiply, same, sum...);
       }
+    } else if constexpr (Traits::kPair) {
+      all(
+          d16, [&](auto c, auto xq, auto acc) LUTRA_TILE { return PairStep(d16, c, xq, acc); },
+          [&](auto pair) LUTRA_TILE { return hn::SumsOf2(pair); }, sum...);
     } else {
       const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return WideStep(d32, c, xq, acc); };
-      for (size_t s = 0; s < steps; ++s) run(Index<0>{}, whole, s, multiply, sum...);
+      for (size_t s = 0; s < steps; ++s) run(Index<0>{}, s, multiply, sum...);
     }
-    WithAccumulators<2 * kMR>(d32, [&](auto&... total) LUTRA_TILE {  // joins the split sums
-      Numbered(
-          [&](auto number, auto& part) LUTRA_TILE {
-            constexpr size_t kI = decltype(number)::value, kTotal = kI / 2 / kSplit * 2 + kI % 2;
-            Numbered(
-                [&](auto t, auto& all) LUTRA_TILE {
-                  if constexpr (decltype(t)::value == kTotal) all = hn::Add(all, part);
-                },
-                total...);
-          },
-          sum...);
-      Numbered([&](auto t, auto& all)
-                   LUTRA_TILE { emit(Index<decltype(t)::value / 2>{}, Index<decltype(t)::value % 2>{}, all); },
-               total...);
-    });
+    emit(sum...);
   });
 }
 
-// kMR rows of x from m by one panel: every span of every segment, then the epilogue.
-template <class Planes, size_t kMR>
-HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
+HWY_INLINE int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
   const hn::CappedTag<int32_t, 16> d32;
-  const size_t lanes = hn::Lanes(d32);
+  int32_t sum = 0;
+  size_t i = 0;
+  if (count >= hn::Lanes(d32)) {
+    auto sums = hn::Zero(d32);
+    for (; i + hn::Lanes(d32) <= count; i += hn::Lanes(d32)) sums = hn::Add(sums, hn::LoadU(d32, v + i));
+    sum = hn::ReduceSum(d32, sums);
+  }
+  for (; i < count; ++i) sum += v[i];
+  return sum;
+}
+
+// kMR rows of x from m by one panel: every span of every run, then the epilogue.
+template <class Planes, size_t kMR, size_t kV>
+HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  const size_t lanes = hn::Lanes(df), segment_k = c.w.segment_k();
+  const size_t weight_group = c.w.scales().group_k == 0 ? segment_k : c.w.scales().group_k;
+  const size_t x_group = c.xq->spec.group_k == 0 ? segment_k : c.xq->spec.group_k;
+  // In memory: registers are the sums'. Two loads and two stores for each run and span.
   HWY_ALIGN float acc[kMR][kPanelRows] = {};
-  HWY_ALIGN int32_t sums[kMR][kPanelRows];
+  HWY_ALIGN float run[kMR][kPanelRows];
+  HWY_ALIGN float buffer[2 * kPanelRows];
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     size_t x_row[kMR];
     for (size_t r = 0; r < kMR; ++r) x_row[r] = XRow(c, m + r, segment);
     const uint8_t* segment_codes = c.w.Codes(p) + segment * c.w.blocks_per_segment() * c.w.block_bytes();
-    for (size_t k = 0; k < c.w.segment_k();) {
-      const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
-      k = s.k1;
-      const size_t block = s.k0 / kBlockK, blocks = (s.k1 - s.k0 + kBlockK - 1) / kBlockK;
-      internal::XRows<kMR> x;
-      for (size_t r = 0; r < kMR; ++r) x.at[r] = c.xq->Row(x_row[r]) + s.k0;
-      for (size_t row = 0; row < kPanelRows; row += 2 * lanes) {
-        DotTile<Planes, kMR>(d32, segment_codes + block * c.w.block_bytes() + row * 4, x, blocks,
-                             [&](auto r, auto v, auto sum)
-                                 LUTRA_TILE { hn::Store(sum, d32, sums[r] + row + v * lanes); });
+    const size_t first_group = c.w.scales().group_k == 0 ? 0 : segment * c.w.groups_per_segment();
+    size_t group = 0;
+    for (size_t run_begin = 0; run_begin < segment_k; run_begin += x_group) {
+      const size_t run_end = HWY_MIN(segment_k - run_begin, x_group) + run_begin;
+      std::memset(run, 0, sizeof(run));
+      for (size_t k = run_begin; k < run_end;) {
+        const size_t group_end = (group + 1) * weight_group, end = HWY_MIN(group_end, run_end);
+        const size_t block = k / kBlockK, blocks = (end - k + kBlockK - 1) / kBlockK;
+        internal::XRows<kMR> x;
+        int32_t x_sum[kMR], begin[kMR];
+        for (size_t r = 0; r < kMR; ++r) {
+          x.at[r] = c.xq->Row(x_row[r]) + k;
+          x_sum[r] = SumOf(c.xq->sums + x_row[r] * c.xq->blocks + block, blocks);
+          begin[r] = ZeroCorrection(c, x_sum[r]);
+        }
+        const SpanScale scale = ScaleOfGroup(c, p, first_group + group, buffer);
+        for (size_t row = 0; row < kPanelRows; row += kV * lanes) {
+          DotTile<Planes, kMR, kV>(
+              d32, segment_codes + block * c.w.block_bytes() + row * 4, x, begin, blocks, [&](auto&... sum) LUTRA_TILE {
+                Numbered(
+                    [&](auto number, auto& total) LUTRA_TILE {
+                      constexpr size_t kI = decltype(number)::value;
+                      const size_t at = row + kI % kV * lanes;
+                      float* to = run[kI / kV] + at;
+                      hn::Store(ScaleStep(df, scale, at, x_sum[kI / kV], total, hn::Load(df, to)), df, to);
+                    },
+                    sum...);
+              });
+        }
+        if (end == group_end) ++group;
+        k = end;
       }
       for (size_t r = 0; r < kMR; ++r) {
-        const int32_t* x_sums = c.xq->sums + x_row[r] * c.xq->blocks + block;
-        int32_t x_sum = 0;
-        for (size_t b = 0; b < blocks; ++b) x_sum += x_sums[b];
-        AddSpan(ScaleOfSpan(c, p, x_row[r], s, x_sum), sums[r], acc[r]);
+        const float x_scale = c.xq->Scale(x_row[r], run_begin / x_group);
+        for (size_t row = 0; row < kPanelRows; row += lanes) {
+          float* to = acc[r] + row;
+          const auto v = EndRunStep(df, c.y.type == DType::kI32, x_scale, hn::Load(df, run[r] + row), hn::Load(df, to));
+          hn::Store(v, df, to);
+        }
       }
     }
   }
@@ -211,19 +286,34 @@ HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
   }
 }
 
-// Rows of x per tile. SSE2 emulates the pair-multiply: more rows only cost compile time there.
-inline constexpr size_t kTileMR = HWY_TARGET == HWY_SSE2 ? 1 : 4;
+// Rows of x of the next tile, of `left`: tiles of 4, what remains split evenly. SSE2 emulates the pair-multiply: more
+// rows only cost compile time there.
+HWY_INLINE size_t NextRows(size_t left) {
+  if (HWY_TARGET == HWY_SSE2) return 1;
+  return left == 5 || left == 6 || left == 9 ? 3 : HWY_MIN(left, size_t{4});
+}
+template <class Planes, size_t kMR>
+HWY_INLINE void DotTileOf(const GemmCall& c, size_t p, size_t m) {
+  // One row: the whole panel where registers allow, so that weights are read in order.
+  constexpr size_t kWide = kMR == 1 && HWY_TARGET != HWY_SSE2 && HWY_MAX_BYTES == 32 ? 4 : 2;
+  DotRows<Planes, kMR, kWide>(c, p, m);
+}
 
 // Entry: one task. A panel stays in L1 while all rows pass it.
 template <class Planes>
 int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte*) {
   const internal::GemmTile tile = internal::TileOf(t, task);
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
-    size_t m = tile.row_begin;
-    if constexpr (kTileMR > 1) {
-      for (; m + kTileMR <= tile.row_end; m += kTileMR) DotRows<Planes, kTileMR>(t.call, p, m);
+    for (size_t m = tile.row_begin; m < tile.row_end;) {
+      const size_t rows = NextRows(tile.row_end - m);
+      if (rows == 1) DotTileOf<Planes, 1>(t.call, p, m);
+      if constexpr (HWY_TARGET != HWY_SSE2) {
+        if (rows == 2) DotTileOf<Planes, 2>(t.call, p, m);
+        if (rows == 3) DotTileOf<Planes, 3>(t.call, p, m);
+        if (rows == 4) DotTileOf<Planes, 4>(t.call, p, m);
+      }
+      m += rows;
     }
-    for (; m < tile.row_end; ++m) DotRows<Planes, 1>(t.call, p, m);
   }
   return HWY_TARGET;
 }

@@ -39,10 +39,11 @@ inline int64_t IntLanes(const internal::GemmTask& t, size_t task, std::byte* scr
   const internal::GemmTile tile = internal::TileOf(t, task);
   uint8_t* codes = reinterpret_cast<uint8_t*>(scratch);
   float* acc = reinterpret_cast<float*>(scratch + kBlockK * kPanelRows);
-  int32_t* sums = reinterpret_cast<int32_t*>(acc + kPanelRows);
+  float* run = acc + kPanelRows;
+  int32_t* sums = reinterpret_cast<int32_t*>(run + kPanelRows);
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
     for (size_t m = tile.row_begin; m < tile.row_end; ++m) {
-      std::memset(acc, 0, kPanelRows * sizeof(float));
+      std::memset(acc, 0, 2 * kPanelRows * sizeof(float));  // and run
       for (size_t segment = 0; segment < c.w.segments(); ++segment) {
         const uint8_t* segment_codes = c.w.Codes(p) + segment * c.w.blocks_per_segment() * c.w.block_bytes();
         const size_t x_row = XRow(c, m, segment);
@@ -52,7 +53,7 @@ inline int64_t IntLanes(const internal::GemmTask& t, size_t task, std::byte* scr
           k = s.k1;
           std::memset(sums, 0, kPanelRows * sizeof(int32_t));
           const int32_t x_sum = SumSpan(t, segment_codes, s.k0, s.k1, c.xq->Row(x_row), codes, &unpacked, sums);
-          AddSpan(ScaleOfSpan(c, p, x_row, s, x_sum), sums, acc);
+          AddSpan(c, p, x_row, s, x_sum, sums, run, acc);
         }
       }
       WriteRow(c, m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), acc);

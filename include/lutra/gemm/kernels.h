@@ -93,6 +93,12 @@ LUTRA_MEMBER Span SpanAt(const PackedMatrix& w, const ActSpec& spec, size_t segm
   return {k0, k1, wg == 0 ? 0 : segment * w.groups_per_segment() + k0 / wg, xg == 0 ? 0 : k0 / xg};
 }
 
+// Whether a span is the last of its run: of one segment and one group of activation scales.
+LUTRA_MEMBER bool EndsRun(const GemmCall& c, const Span& s) {
+  const size_t xg = c.xq->spec.group_k;
+  return s.k1 == c.w.segment_k() || (xg != 0 && s.k1 % xg == 0);
+}
+
 // The parts of an Activations, writable.
 struct ActivationParts {
   Activations view;

@@ -42,15 +42,17 @@ inline float IntDot(const GemmCall& c, size_t m, size_t n) {
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     const ptrdiff_t row = internal::RowOf(c, m, segment);
     const size_t r = row < 0 ? c.xq->m : static_cast<size_t>(row);
+    float run = 0.0f;
     for (size_t k = 0; k < c.w.segment_k();) {
       const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
       k = s.k1;
       int32_t x_sum = 0;
       const float t = static_cast<float>(SpanSum(c, c.xq->Row(r), n, segment, s, &x_sum)) * 0.5f;
-      const float scale_x = c.xq->Scale(r, s.x_group);
-      acc = acc + t * (scale_x * c.w.ScaleOf(n, s.weight_group));
-      if (c.w.scales().has_offset) {
-        acc = acc + static_cast<float>(x_sum) * (scale_x * c.w.OffsetOf(n, s.weight_group));
+      run = run + t * c.w.ScaleOf(n, s.weight_group);
+      if (c.w.scales().has_offset) run = run + static_cast<float>(x_sum) * c.w.OffsetOf(n, s.weight_group);
+      if (internal::EndsRun(c, s)) {
+        acc = acc + run * c.xq->Scale(r, s.x_group);
+        run = 0.0f;
       }
     }
   }

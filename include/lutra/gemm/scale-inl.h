@@ -14,46 +14,84 @@
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-// What the scale step of one span needs, beside the sums: of one row of x and one panel of w.
+// The scale step of one span and one panel: run = run + t * scale, and the offsets' part. See docs/numerics.md, 2.2.
 struct SpanScale {
-  int32_t x_sum;  // sum of the activation codes of the span
-  float x_scale;
-  const std::byte* scale;   // 32 values, of the span's group
-  const std::byte* offset;  // the same or null
-  DType type;
-  int32_t zero_x2;
-  bool raw;  // y is i32
+  const float* scale;   // 32 values, of the span's group
+  const float* offset;  // the same or null
+  bool half;            // the zero point is a half-integer
+  bool raw;             // y is i32: `run` holds integers, scales are left out
 };
 
-// Adds the span's `sums` of code * x, 32 rows of a panel, to `acc`, 32 f32 (raw: i32). Mul, then Add: never fused, so
-// that every target gives the same bits. Out of line: its cost is that of a few k, its code that of a kernel.
-HWY_NOINLINE inline void AddSpan(const SpanScale& s, const int32_t* HWY_RESTRICT sums, float* HWY_RESTRICT acc) {
-  const hn::CappedTag<int32_t, 16> d32;
-  const hn::Rebind<float, decltype(d32)> df;
-  const auto x_scale = hn::Set(df, s.x_scale);
-  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(d32)) {
-    const auto sum = hn::Load(d32, sums + row);
-    if (s.raw) {
-      int32_t* raw = reinterpret_cast<int32_t*>(acc) + row;
-      const auto corrected = hn::Sub(sum, hn::Set(d32, s.zero_x2 / 2 * s.x_sum));
-      hn::Store(hn::Add(hn::Load(d32, raw), corrected), d32, raw);
-      continue;
+// 16-bit scales go through `buffer` of 2 x 32.
+HWY_INLINE SpanScale ScaleOfGroup(const GemmCall& c, size_t p, size_t group, float* buffer) {
+  const DType type = c.w.scales().type;
+  const std::byte* scale = c.w.PanelScales(p) + group * kPanelRows * SizeOf(type);
+  const std::byte* offset = c.w.PanelOffsets(p);
+  if (offset != nullptr) offset += group * kPanelRows * SizeOf(type);
+  SpanScale out{reinterpret_cast<const float*>(scale), reinterpret_cast<const float*>(offset),
+                c.w.format().zero_x2 % 2 != 0, c.y.type == DType::kI32};
+  if (type != DType::kF32) {
+    const hn::CappedTag<float, 16> df;
+    for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+      const auto at = static_cast<ptrdiff_t>(row);
+      hn::StoreU(LoadAsF32(df, scale, type, at, hn::Lanes(df)), df, buffer + row);
+      if (offset != nullptr) {
+        hn::StoreU(LoadAsF32(df, offset, type, at, hn::Lanes(df)), df, buffer + kPanelRows + row);
+      }
     }
-    auto t = hn::Zero(df);
-    if (s.zero_x2 % 2 == 0) {
-      t = hn::ConvertTo(df, hn::Sub(sum, hn::Set(d32, s.zero_x2 / 2 * s.x_sum)));
-    } else {
-      const auto twice = hn::Sub(hn::Add(sum, sum), hn::Set(d32, s.zero_x2 * s.x_sum));
-      t = hn::Mul(hn::ConvertTo(df, twice), hn::Set(df, 0.5f));
+    out.scale = buffer;
+    if (offset != nullptr) out.offset = buffer + kPanelRows;
+  }
+  return out;
+}
+
+// What the sums of code * x begin with, so that they end as sums of (code - floor(zero point)) * x.
+HWY_INLINE int32_t ZeroCorrection(const GemmCall& c, int32_t x_sum) { return -(c.w.format().zero_x2 / 2) * x_sum; }
+
+// `sum` as made by ZeroCorrection, for the rows from `row`. Mul, then Add: never fused, so that every target gives the
+// same bits.
+template <class DF, class VI>
+HWY_INLINE hn::Vec<DF> ScaleStep(DF df, const SpanScale& s, size_t row, int32_t x_sum, VI sum, hn::Vec<DF> run) {
+  const hn::RebindToSigned<DF> d32;
+  if (HWY_UNLIKELY(s.raw)) return hn::BitCast(df, hn::Add(hn::BitCast(d32, run), sum));
+  auto t = hn::ConvertTo(df, sum);
+  if (HWY_UNLIKELY(s.half)) {
+    t = hn::Mul(hn::ConvertTo(df, hn::Sub(hn::Add(sum, sum), hn::Set(d32, x_sum))), hn::Set(df, 0.5f));
+  }
+  run = hn::Add(run, hn::Mul(t, hn::LoadU(df, s.scale + row)));
+  if (HWY_UNLIKELY(s.offset != nullptr)) {
+    const auto x = hn::Set(df, static_cast<float>(x_sum));
+    run = hn::Add(run, hn::Mul(x, hn::LoadU(df, s.offset + row)));
+  }
+  return run;
+}
+
+// Ends a run: acc = acc + run * scale_x.
+template <class DF>
+HWY_INLINE hn::Vec<DF> EndRunStep(DF df, bool raw, float x_scale, hn::Vec<DF> run, hn::Vec<DF> acc) {
+  const hn::RebindToSigned<DF> d32;
+  if (HWY_UNLIKELY(raw)) return hn::BitCast(df, hn::Add(hn::BitCast(d32, acc), hn::BitCast(d32, run)));
+  return hn::Add(acc, hn::Mul(run, hn::Set(df, x_scale)));
+}
+
+// Both steps for the 32 sums of code * x of a span, from memory to memory; `run` is zero again where the run ends.
+HWY_NOINLINE inline void AddSpan(const GemmCall& c, size_t p, size_t x_row, const internal::Span& s, int32_t x_sum,
+                                 const int32_t* HWY_RESTRICT sums, float* HWY_RESTRICT run, float* HWY_RESTRICT acc) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  float buffer[2 * kPanelRows];
+  const SpanScale scale = ScaleOfGroup(c, p, s.weight_group, buffer);
+  const auto correction = hn::Set(d32, ZeroCorrection(c, x_sum));
+  const bool ends = internal::EndsRun(c, s);
+  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+    const auto sum = hn::Add(hn::LoadU(d32, sums + row), correction);
+    auto total = ScaleStep(df, scale, row, x_sum, sum, hn::LoadU(df, run + row));
+    if (ends) {
+      const float x_scale = c.xq->Scale(x_row, s.x_group);
+      hn::StoreU(EndRunStep(df, scale.raw, x_scale, total, hn::LoadU(df, acc + row)), df, acc + row);
+      total = hn::Zero(df);
     }
-    const auto at = static_cast<ptrdiff_t>(row);
-    const auto factor = hn::Mul(x_scale, LoadAsF32(df, s.scale, s.type, at, hn::Lanes(df)));
-    auto total = hn::Add(hn::Load(df, acc + row), hn::Mul(t, factor));
-    if (s.offset != nullptr) {
-      const auto offset = hn::Mul(x_scale, LoadAsF32(df, s.offset, s.type, at, hn::Lanes(df)));
-      total = hn::Add(total, hn::Mul(hn::Set(df, static_cast<float>(s.x_sum)), offset));
-    }
-    hn::Store(total, df, acc + row);
+    hn::StoreU(total, df, run + row);
   }
 }
 
@@ -75,19 +113,6 @@ HWY_NOINLINE inline void WriteRow(const GemmCall& c, size_t m, size_t n0, size_t
       Finish(df, hn::Load(df, acc + i), c.e, m, n0 + i, n, y + i * SizeOf(c.y.type), c.y.type);
     }
   }
-}
-
-// The scale step's operands for output row m, panel p and a span.
-HWY_INLINE SpanScale ScaleOfSpan(const GemmCall& c, size_t p, size_t x_row, const internal::Span& s, int32_t x_sum) {
-  const size_t skip = s.weight_group * kPanelRows * SizeOf(c.w.scales().type);
-  const std::byte* offsets = c.w.PanelOffsets(p);
-  return {x_sum,
-          c.xq->Scale(x_row, s.x_group),
-          c.w.PanelScales(p) + skip,
-          offsets == nullptr ? nullptr : offsets + skip,
-          c.w.scales().type,
-          c.w.format().zero_x2,
-          c.y.type == DType::kI32};
 }
 
 HWY_INLINE size_t XRow(const GemmCall& c, size_t m, size_t segment) {

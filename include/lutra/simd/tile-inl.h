@@ -46,6 +46,25 @@ HWY_INLINE void WithAccumulators(D d, const Body& body, V&... acc) {
   }
 }
 
+// body(make(Index<0>), ..., make(Index<kCount - 1>)).
+template <size_t kCount, class Make, class Body, class... V>
+HWY_INLINE void WithMade(const Make& make, const Body& body, const V&... made) {
+  if constexpr (sizeof...(V) == kCount) {
+    body(made...);
+  } else {
+    WithMade<kCount>(make, body, made..., make(Index<sizeof...(V)>{}));
+  }
+}
+// The kI-th of v...
+template <size_t kI, class First, class... V>
+HWY_INLINE auto& Pick(First& first, V&... v) {
+  if constexpr (kI == 0) {
+    return first;
+  } else {
+    return Pick<kI - 1>(v...);
+  }
+}
+
 template <size_t... kI, class F, class... V>
 HWY_INLINE void NumberedImpl(std::index_sequence<kI...>, const F& f, V&... acc) {
   (f(Index<kI>{}, acc), ...);
