@@ -9,9 +9,19 @@
 
 namespace bench {
 
+// A format that has only a table: 16 levels of a normal distribution, as NF4 has.
+struct Codebook4 {
+  static constexpr lutra::FormatInfo info = lutra::TableFormat(0x8001, "codebook4", 4, 16);
+  static constexpr float Decode(unsigned code) {
+    constexpr float kLevels[] = {-1.0f,    -0.69619f, -0.52507f, -0.39492f, -0.28444f, -0.18477f, -0.09105f, 0.0f,
+                                 0.07958f, 0.1609f,   0.24611f,  0.33792f,  0.44071f,  0.56262f,  0.72296f,  1.0f};
+    return kLevels[code];
+  }
+};
+
 struct GemmCase {
-  lutra::FormatInfo format;
-  size_t group = 0;  // group_k: 0 is one scale for the tensor
+  lutra::FormatInfo format;  // one of lutra's own, or Codebook4
+  size_t group = 0;          // group_k: 0 is one scale for the tensor
   size_t n = 0, k = 0, m = 0;
   bool cold = false;     // weights from DRAM, else one matrix again and again
   bool float_x = false;  // f32 activations, else quantised inside the timed call
@@ -48,7 +58,9 @@ class GemmRun {
   const std::vector<float>& x() const { return x_; }  // [m][k]
   float Weight(size_t n, size_t k) const {
     const float scale = weights_->scales[case_.group == 0 ? 0 : n * case_.groups() + k / case_.group];
-    return static_cast<float>(2 * weights_->codes[n * case_.k + k] - case_.format.zero_x2) * 0.5f * scale;
+    const unsigned code = weights_->codes[n * case_.k + k];
+    if (case_.format.map == lutra::Map::kTable) return Codebook4::Decode(code) * scale;
+    return static_cast<float>(2 * static_cast<int>(code) - case_.format.zero_x2) * 0.5f * scale;
   }
   // |got - x w| / |x w| over sampled outputs, in double precision: for peers that round activations on their own.
   double ErrorOf(const float* got) const;
@@ -56,6 +68,7 @@ class GemmRun {
 
  private:
   lutra::GemmCall Call();
+  void Run(const lutra::GemmCall& call);
 
   GemmCase case_;
   lutra::Context* context_;

@@ -3,7 +3,7 @@
 
 namespace bench { namespace {
 
-constexpr size_t kRows[] = {1, 2, 4, 8, 64, 128};
+constexpr size_t kRows[] = {1, 2, 4, 8, 16, 64, 512};
 
 [[maybe_unused]] const bool registered = [] {
   const auto add = [](const lutra::FormatInfo& format, size_t group) {
@@ -18,6 +18,7 @@ constexpr size_t kRows[] = {1, 2, 4, 8, 64, 128};
   add(lutra::Ternary::info, 0);
   add(lutra::Int4::info, 32);
   add(lutra::Int4::info, 128);
+  add(Codebook4::info, 64);
   return true;
 }();
 

@@ -176,8 +176,8 @@ TEST(NoContraction, EpilogueMulThenAccumulateRoundsTwice) {
   }
 }
 
-// Decoded weights: code 2 of ternary is 1, so a scale alone shows nothing; int4's code 15 is 7.
-TEST(NoContraction, DecodedWeightIsMulThenAdd) {
+// Scale and offset of the float path: 7 * b of one span, to which 1 * c is added: int4's code 15 is 7.
+TEST(NoContraction, SumTimesScaleRoundsBeforeTheOffset) {
   const Steps s;
   const std::vector<uint8_t> codes(Steps::kN, 15);
   CodedMatrix coded;

@@ -157,7 +157,7 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   t.unpack = kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
-  t.rows_per_task = 64;
+  t.rows_per_task = algo == GemmAlgo::kTile ? kTileRows : kRowsPerTask;
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : 4 * workers;
@@ -203,7 +203,7 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
             ? (decode ? "DRAM read of the weights, or the dot product's port where they are cached"
                       : "the dot product's port")
         : e.algo == GemmAlgo::kIntLanes ? "unpacking and 32-bit multiplies"
-        : decode                        ? "decoding of the weights"
+        : RowsOf(call) <= kFusedRows    ? "decoding of the weights (from 2 rows on beside the FMA port)"
                                         : "the FMA port",
         "", "");
   }

@@ -70,21 +70,37 @@ inline int32_t IntSum(const GemmCall& c, size_t m, size_t n) {
   return acc;
 }
 
-// Output (m, n) before the epilogue, float path. Activations count as the floats q * scale.
+// x of output row m at k of a segment, as a float. Activations count as the floats q * scale.
+inline float XAt(const GemmCall& c, size_t m, size_t segment, size_t k) {
+  const ptrdiff_t row = internal::RowOf(c, m, segment);
+  if (row < 0) return 0.0f;
+  if (c.xq == nullptr) return LoadFloat(c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(k));
+  const auto r = static_cast<size_t>(row);
+  return static_cast<float>(c.xq->Row(r)[k]) * c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : k / c.xq->spec.group_k);
+}
+
+// Output (m, n) before the epilogue, float path.
 inline float Float(const GemmCall& c, size_t m, size_t n) {
   float acc = 0.0f;
-  for (size_t k = 0; k < c.w.k(); ++k) {
-    const size_t segment = k / c.w.segment_k(), at = k % c.w.segment_k();
-    const ptrdiff_t row = internal::RowOf(c, m, segment);
-    const size_t r = row < 0 ? 0 : static_cast<size_t>(row);
-    const float x = row < 0           ? 0.0f
-                    : c.xq == nullptr ? LoadFloat(c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(at))
-                                      : static_cast<float>(c.xq->Row(r)[at]) *
-                                            c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : at / c.xq->spec.group_k);
-    const size_t group = internal::GroupOf(c.w, k);
-    float w = internal::ValueOf(c.w.format(), c.w.table(), c.w.Code(n, k)) * c.w.ScaleOf(n, group);
-    if (c.w.scales().has_offset) w = w + c.w.OffsetOf(n, group);
-    acc = std::fma(x, w, acc);
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    for (size_t k0 = 0; k0 < c.w.segment_k();) {
+      const internal::Span s = internal::SpanAt(c.w, ActSpec(), segment, k0);
+      float t = 0.0f, parts[16] = {};
+      for (size_t k = s.k0; k < s.k1; ++k) {
+        const float x = XAt(c, m, segment, k);
+        const unsigned code = c.w.Code(n, segment * c.w.segment_k() + k);
+        t = std::fma(x, internal::ValueOf(c.w.format(), c.w.table(), code), t);
+        parts[k % 16] = parts[k % 16] + x;
+      }
+      acc = std::fma(t, c.w.ScaleOf(n, s.weight_group), acc);
+      if (c.w.scales().has_offset) {
+        for (size_t apart = 8; apart != 0; apart /= 2) {
+          for (size_t i = 0; i < apart; ++i) parts[i] = parts[i] + parts[i + apart];
+        }
+        acc = std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
+      }
+      k0 = s.k1;
+    }
   }
   return acc;
 }

@@ -1,6 +1,7 @@
-// Float activations by any format: weights decoded to f32 block by block in L1, then one dense micro-kernel.
-// Order   acc = fma(x, w, acc), k ascending, lanes are output rows: one summation order for every format and shape.
-// Bound   decoding at M <= 4, the FMA port from M = 16 on.
+// Float activations by any format: values of a panel decoded to f32 in L1, then a dense micro-kernel for all rows of a
+// task. Few rows go to fused-inl.h where it takes the format.
+// Order   gemm.h: t = fma(x, value, t), k ascending in each span; scales multiply the sum of a span. Lanes are outputs.
+// Bound   the FMA port from about 16 rows on, decoding below.
 #if defined(LUTRA_GEMM_TILE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LUTRA_GEMM_TILE_INL_H_
 #undef LUTRA_GEMM_TILE_INL_H_
@@ -8,141 +9,180 @@
 #define LUTRA_GEMM_TILE_INL_H_
 #endif
 
-#include "lutra/gemm/scale-inl.h"
+#include "lutra/gemm/fused-inl.h"
 
-#ifndef LUTRA_GEMM_TILE_SCRATCH_
-#define LUTRA_GEMM_TILE_SCRATCH_
+#ifndef LUTRA_GEMM_TILE_ONCE_
+#define LUTRA_GEMM_TILE_ONCE_
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
-inline constexpr size_t kTileRows = 64;  // rows of x per task
-// Scratch of a worker: w f32 [32 k][32 rows], acc f32 [64][32], x f32 [64][32], codes [32][32].
-inline constexpr size_t kTileScratch = kBlockK * kPanelRows * 5 + kTileRows * (kPanelRows + kBlockK) * 4;
-static_assert(kTileScratch <= Context::kDefaultScratch);
+
+inline constexpr size_t kTileK = 128;  // k decoded at a time: 16 KiB of values, half of L1
+inline constexpr size_t kTileMR = 8;   // rows of the widest register tile
+// Scratch of a worker.
+struct TileScratch {
+  float w[kTileK * kPanelRows];       // values, [k][output]
+  float t[kTileRows][kPanelRows];     // sums of the span, [row][output]
+  float acc[kTileRows][kPanelRows];   // sums of all spans before
+  float parts[kTileRows][kSumParts];  // of the sums of x, with offsets only
+  float x[kTileMR * kTileK];          // rows of x that are not f32 in place
+  float scale[kPanelRows], offset[kPanelRows];
+  uint8_t codes[kBlockK * kPanelRows];  // of formats that are unpacked to bytes
+};
+static_assert(sizeof(TileScratch) <= Context::kDefaultScratch);
+
 }}}  // namespace lutra::LUTRA_NS::internal
 #endif
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-// Values of a block, k in [k0, k1) of its segment: value(code) * scale, then + offset.
-HWY_INLINE void DecodeBlock(const internal::GemmTask& t, size_t p, size_t segment, size_t k0, size_t k1,
-                            uint8_t* HWY_RESTRICT codes, float* HWY_RESTRICT w) {
-  const PackedMatrix& m = t.call.w;
-  const hn::CappedTag<float, 16> df;
-  const hn::RebindToSigned<decltype(df)> d32;
-  const hn::Rebind<uint8_t, decltype(df)> d8;
-  const size_t block = segment * m.blocks_per_segment() + k0 / kBlockK, group_k = m.scales().group_k;
-  t.unpack(m.Codes(p) + block * m.block_bytes(), m.format(), codes);
-  const auto zero = hn::Set(df, static_cast<float>(m.format().zero_x2) * 0.5f);
-  const float* table = m.table();
-  const bool has_offset = m.scales().has_offset;
-  HWY_ALIGN float scale[kPanelRows];  // of the group that k is in, as f32
-  HWY_ALIGN float offset[kPanelRows];
-  for (size_t k = k0; k < k1; ++k) {
-    if (k == k0 || (group_k != 0 && k % group_k == 0)) {
-      const size_t group = group_k == 0 ? 0 : segment * m.groups_per_segment() + k / group_k;
-      const size_t skip = group * kPanelRows * SizeOf(m.scales().type);
-      for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-        const auto at = static_cast<ptrdiff_t>(row);
-        const auto load = [&](const std::byte* from)
-                              LUTRA_TILE { return LoadAsF32(df, from + skip, m.scales().type, at, hn::Lanes(df)); };
-        hn::Store(load(m.PanelScales(p)), df, scale + row);
-        if (has_offset) hn::Store(load(m.PanelOffsets(p)), df, offset + row);
-      }
-    }
-    const uint8_t* from = codes + (k - k0) * kPanelRows;
-    float* to = w + (k - k0) * kPanelRows;
-    if (table != nullptr) {
-      for (size_t row = 0; row < kPanelRows; ++row) to[row] = table[from[row]];
-    }
-    for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-      auto v = table != nullptr ? hn::LoadU(df, to + row)
-                                : hn::Sub(hn::ConvertTo(df, hn::PromoteTo(d32, hn::LoadU(d8, from + row))), zero);
-      v = hn::Mul(v, hn::Load(df, scale + row));
-      if (has_offset) v = hn::Add(v, hn::Load(df, offset + row));
-      hn::StoreU(v, df, to + row);
-    }
-  }
-}
+// A piece of a span: `count` k of values at w, for the 2 vectors of outputs that w, t, acc and the scales begin with.
+struct TilePiece {
+  const float* w;
+  size_t count;
+  bool begins, ends;  // the span, in this piece
+  const float* scale;
+  const float* offset;  // or null
+};
 
-// x of rows [row_begin, row_end), k in [k0, k1) of a segment as f32 [row][32].
-HWY_INLINE void LoadRows(const GemmCall& c, size_t row_begin, size_t row_end, size_t segment, size_t k0, size_t k1,
-                         float* HWY_RESTRICT x) {
+// kMR rows: t += x * w; where the span ends, acc += t * scale and + sum of x * offset.
+template <size_t kMR>
+HWY_NOINLINE void DenseTile(const TilePiece& piece, const internal::FloatRows& x, float* HWY_RESTRICT t,
+                            float* HWY_RESTRICT acc, const float* sums) {
   const hn::CappedTag<float, 16> df;
-  const hn::RebindToSigned<decltype(df)> d32;
-  const hn::Rebind<int8_t, decltype(df)> d8;
-  for (size_t m = row_begin; m < row_end; ++m) {
-    float* to = x + (m - row_begin) * kBlockK;
-    const ptrdiff_t row = internal::RowOf(c, m, segment);
-    for (size_t k = k0; k < k1; k += hn::Lanes(df)) {
-      auto v = hn::Zero(df);
-      if (row >= 0 && c.xq == nullptr) {
-        v = LoadAsF32(df, c.x.data, c.x.type, row * c.x.row_stride + static_cast<ptrdiff_t>(k), k1 - k);
-      } else if (row >= 0) {
-        const size_t r = static_cast<size_t>(row), group = c.xq->spec.group_k == 0 ? 0 : k0 / c.xq->spec.group_k;
-        const auto q = hn::PromoteTo(d32, hn::LoadU(d8, c.xq->Row(r) + k));
-        v = hn::Mul(hn::ConvertTo(df, q), hn::Set(df, c.xq->Scale(r, group)));
-      }
-      hn::StoreU(v, df, to + (k - k0));
-    }
-  }
-}
-
-// acc [kMR][2 vectors] += x [kMR][count] * w [count][2 vectors], k ascending.
-template <size_t kMR, class D>
-HWY_INLINE void DenseTile(D df, const float* HWY_RESTRICT x, const float* HWY_RESTRICT w, size_t count,
-                          float* HWY_RESTRICT acc) {
-  const size_t lanes = hn::Lanes(df);
+  const size_t lanes = hn::Lanes(df), second = lanes < kPanelRows ? lanes : 0;
   WithAccumulators<2 * kMR>(df, [&](auto&... sum) LUTRA_TILE {
-    Numbered(
-        [&](auto i, auto& s) LUTRA_TILE {
-          s = hn::LoadU(df, acc + decltype(i)::value / 2 * kPanelRows + decltype(i)::value % 2 * lanes);
-        },
-        sum...);
-    for (size_t k = 0; k < count; ++k) {
-      const auto w0 = hn::LoadU(df, w + k * kPanelRows), w1 = hn::LoadU(df, w + k * kPanelRows + lanes);
+    if (!piece.begins) {
       Numbered(
           [&](auto i, auto& s) LUTRA_TILE {
-            const auto xk = hn::Set(df, x[decltype(i)::value / 2 * kBlockK + k]);
-            s = hn::MulAdd(xk, decltype(i)::value % 2 == 0 ? w0 : w1, s);
+            s = hn::Load(df, t + decltype(i)::value / 2 * kPanelRows + decltype(i)::value % 2 * second);
           },
           sum...);
     }
+    const float* HWY_RESTRICT w = piece.w;
+    const float* HWY_RESTRICT from = x.at;
+    const ptrdiff_t stride = x.stride;
+    for (size_t k = 0; k < piece.count; ++k) {
+      const auto w0 = hn::Load(df, w), w1 = hn::Load(df, w + second);
+      Numbered(
+          [&](auto i, auto& s) LUTRA_TILE {
+            const auto xk = hn::Set(df, from[static_cast<ptrdiff_t>(decltype(i)::value / 2) * stride]);
+            s = hn::MulAdd(xk, decltype(i)::value % 2 == 0 ? w0 : w1, s);
+          },
+          sum...);
+      w += kPanelRows;
+      ++from;
+    }
     Numbered(
         [&](auto i, auto& s) LUTRA_TILE {
-          hn::StoreU(s, df, acc + decltype(i)::value / 2 * kPanelRows + decltype(i)::value % 2 * lanes);
+          const size_t at = decltype(i)::value / 2 * kPanelRows + decltype(i)::value % 2 * second;
+          if (piece.ends) {
+            const size_t column = decltype(i)::value % 2 * second;
+            s = hn::MulAdd(s, hn::Load(df, piece.scale + column), hn::Load(df, acc + at));
+            if (piece.offset != nullptr) {
+              s = hn::MulAdd(hn::Set(df, sums[decltype(i)::value / 2]), hn::Load(df, piece.offset + column), s);
+            }
+            hn::Store(s, df, acc + at);
+          } else {
+            hn::Store(s, df, t + at);
+          }
         },
         sum...);
   });
 }
 
+// Rows of the register tile: 2 vectors of outputs each, beside 2 of w and one of x.
+inline constexpr size_t kDenseMR = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2 ? 2
+                                   : HWY_ARCH_X86&& HWY_MAX_BYTES < 64   ? 6
+                                                                         : 8;
+static_assert(kDenseMR <= internal::kTileMR);
+
+// Fewer than half of kDenseMR come only where there are no more in all: one by one.
+template <size_t kMR = kDenseMR>
+HWY_INLINE void DenseRows(size_t rows, const TilePiece& piece, const internal::FloatRows& x, float* HWY_RESTRICT t,
+                          float* HWY_RESTRICT acc, const float* sums) {
+  if constexpr (kMR < kDenseMR / 2) {
+    for (size_t r = 0; r < rows; ++r) {
+      const internal::FloatRows one = {x.at + static_cast<ptrdiff_t>(r) * x.stride, x.stride};
+      DenseTile<1>(piece, one, t + r * kPanelRows, acc + r * kPanelRows, sums + r);
+    }
+  } else if (rows < kMR) {
+    DenseRows<kMR - 1>(rows, piece, x, t, acc, sums);
+  } else {
+    DenseTile<kMR>(piece, x, t, acc, sums);
+  }
+}
+
+// All rows of the task by k in [k0, k1) of a segment, whose values are in s.w.
+HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, size_t p, size_t segment, size_t k0,
+                          size_t k1, internal::TileScratch& s) {
+  const hn::CappedTag<float, 16> df;
+  const PackedMatrix& w = c.w;
+  const size_t rows = tile.row_end - tile.row_begin, strips = (rows + kDenseMR - 1) / kDenseMR;
+  const size_t group_k = w.scales().group_k == 0 ? w.segment_k() : w.scales().group_k;
+  const bool has_offset = w.scales().has_offset;
+  for (size_t k = k0; k < k1;) {
+    const size_t group = k / group_k, begin = group * group_k, span_end = HWY_MIN(w.segment_k(), begin + group_k);
+    const size_t end = HWY_MIN(k1, span_end);
+    TilePiece piece = {s.w + (k - k0) * kPanelRows,    end - k, k == begin, end == span_end, s.scale,
+                       has_offset ? s.offset : nullptr};
+    if (piece.ends) {
+      const size_t at = w.scales().group_k == 0 ? 0 : segment * w.groups_per_segment() + group;
+      const size_t skip = at * kPanelRows * SizeOf(w.scales().type);
+      for (size_t i = 0; i < kPanelRows; i += hn::Lanes(df)) {
+        const auto load = [&](const std::byte* from) LUTRA_TILE {
+          return LoadAsF32(df, from + skip, w.scales().type, static_cast<ptrdiff_t>(i), hn::Lanes(df));
+        };
+        hn::Store(load(w.PanelScales(p)), df, s.scale + i);
+        if (has_offset) hn::Store(load(w.PanelOffsets(p)), df, s.offset + i);
+      }
+    }
+    for (size_t strip = 0; strip < strips; ++strip) {  // leftovers split evenly
+      const size_t m = strip * rows / strips, count = (strip + 1) * rows / strips - m;
+      const internal::FloatRows x = RowsFrom(c, tile.row_begin + m, count, segment, k, end, s.x, internal::kTileK);
+      float sums[internal::kTileMR];
+      if (has_offset) {
+        for (size_t r = 0; r < count; ++r) {
+          AddToSum(x.at + static_cast<ptrdiff_t>(r) * x.stride, k, end, s.parts[m + r]);
+          if (piece.ends) sums[r] = TakeSum(s.parts[m + r]);
+        }
+      }
+      const size_t width = HWY_MIN(kPanelRows, 2 * hn::Lanes(df));
+      for (size_t column = 0; column < kPanelRows; column += width) {
+        TilePiece here = piece;
+        here.w += column;
+        here.scale += column;
+        if (has_offset) here.offset += column;
+        DenseRows(count, here, x, s.t[m] + column, s.acc[m] + column, sums);
+      }
+    }
+    k = end;
+  }
+}
+
+// Entry: one task.
 inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   const GemmCall& c = t.call;
   const internal::GemmTile tile = internal::TileOf(t, task);
-  const hn::CappedTag<float, 16> df;
   const size_t rows = tile.row_end - tile.row_begin;
-  float* w = reinterpret_cast<float*>(scratch);
-  float* acc = w + kBlockK * kPanelRows;
-  float* x = acc + internal::kTileRows * kPanelRows;
-  uint8_t* codes = reinterpret_cast<uint8_t*>(x + internal::kTileRows * kBlockK);
+  internal::CodeValues values;
+  internal::FillCodeValues(c.w, &values);
+  if (rows <= internal::kFusedRows && Fused(t, tile, values, scratch)) return HWY_TARGET;
+  internal::TileScratch& s = *reinterpret_cast<internal::TileScratch*>(scratch);
+  if (c.w.scales().has_offset) std::memset(s.parts, 0, sizeof(s.parts));
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
-    std::memset(acc, 0, rows * kPanelRows * sizeof(float));
+    std::memset(s.acc, 0, rows * sizeof(s.acc[0]));
     for (size_t segment = 0; segment < c.w.segments(); ++segment) {
-      for (size_t k0 = 0; k0 < c.w.segment_k(); k0 += kBlockK) {
-        const size_t k1 = HWY_MIN(c.w.segment_k(), k0 + kBlockK);
-        DecodeBlock(t, p, segment, k0, k1, codes, w);
-        LoadRows(c, tile.row_begin, tile.row_end, segment, k0, k1, x);
-        for (size_t row = 0; row < kPanelRows; row += HWY_MIN(kPanelRows, 2 * hn::Lanes(df))) {
-          size_t m = 0;
-          for (; m + 4 <= rows; m += 4) {
-            DenseTile<4>(df, x + m * kBlockK, w + row, k1 - k0, acc + m * kPanelRows + row);
-          }
-          for (; m < rows; ++m) DenseTile<1>(df, x + m * kBlockK, w + row, k1 - k0, acc + m * kPanelRows + row);
-        }
+      for (size_t k0 = 0; k0 < c.w.segment_k(); k0 += internal::kTileK) {
+        const size_t k1 = HWY_MIN(c.w.segment_k(), k0 + internal::kTileK);
+        DecodeValues(t, values, p, segment, k0, k1, s.codes, s.w);
+        const uint8_t* next = c.w.Codes(p) + (segment * c.w.blocks_per_segment() + (k1 + kBlockK - 1) / kBlockK) *
+                                                 c.w.block_bytes();  // comes from L3 while this one is used
+        for (size_t i = 0; i < internal::kTileK / kBlockK * c.w.block_bytes(); i += 64) __builtin_prefetch(next + i);
+        TileChunk(c, tile, p, segment, k0, k1, s);
       }
     }
     for (size_t m = 0; m < rows; ++m) {
-      WriteRow(c, tile.row_begin + m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows),
-               acc + m * kPanelRows);
+      WriteRow(c, tile.row_begin + m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), s.acc[m]);
     }
   }
   return HWY_TARGET;

@@ -37,7 +37,7 @@ enum class GemmAlgo : uint8_t {
   kAuto,
   kIntDot,    // integer dot products of whole blocks: affine formats, groups of a multiple of 32
   kIntLanes,  // the same sums for groups of any size
-  kTile,      // weights decoded to f32 tile by tile: float activations, table formats
+  kTile,      // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
 };
 
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
