@@ -106,9 +106,9 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
   TargetContext context(GetParam(), three.AsExecutor());
   std::deque<GemmProblem> problems;
   std::vector<GemmCall> calls;
-  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
+  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile}) {
     GemmSpec spec;
-    spec.format = Int5::info;
+    spec.format = algo == GemmAlgo::kSumsTable ? Int1::info : Int5::info;
     spec.m = 70;
     spec.n = 70;
     spec.k = 70;

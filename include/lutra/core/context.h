@@ -24,8 +24,8 @@ struct Executor {
 // caller at a time; different contexts are independent. Constructors allocate, runs never do.
 class Context {
  public:
-  static constexpr size_t kDefaultScratch = size_t{64}
-                                            << 10;       // bytes per worker: enough for GEMM and direct convolution
+  // Bytes per worker: enough for GEMM and direct convolution. What a call does not need stays untouched.
+  static constexpr size_t kDefaultScratch = size_t{1} << 20;
   static constexpr size_t kJobBytes = size_t{32} << 10;  // for lists of calls: 64 and more of them
   static constexpr size_t kAlign = 64;
 

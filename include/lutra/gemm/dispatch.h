@@ -7,6 +7,7 @@ namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 LUTRA_DISPATCHED_T(PickIntDot, IntDot)
 LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
+LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
 LUTRA_DISPATCHED(PickTile, Tile)
 
@@ -18,7 +19,11 @@ CommonKernels PickCommon(int64_t target) {
 // The kernels of one width of codes.
 template <int64_t kTargets, class Width>
 FormatKernels KernelsOf(int64_t target) {
-  return {PickIntDot<Width, kTargets>(target), PickUnpackBlock<Width, kTargets>(target)};
+  FormatKernels kernels{PickIntDot<Width, kTargets>(target), PickUnpackBlock<Width, kTargets>(target), {}};
+  if constexpr (Width::kPlanes[0] == Width::kBits && Width::kBits <= 2) {
+    kernels.sums_table = PickSumsTable<Width, kTargets>(target)();
+  }
+  return kernels;
 }
 
 // The kernels of whichever of Formats has the planes of `format`: that is all kernels know of a format, so a format of

@@ -1,5 +1,6 @@
 // Definitions of lutra/gemm.h: checks, choice, tasks. No SIMD here; kernels come as function pointers.
 #pragma once
+#include <algorithm>
 #include <atomic>
 
 #include "lutra/gemm/choose.h"
@@ -31,10 +32,6 @@ inline bool Overlaps(const ConstMatrixView& a, const ConstMatrixView& b) {
   const uintptr_t a_row = a.cols * SizeOf(a.type), b_row = b.cols * SizeOf(b.type);
   const uintptr_t distance = (q.begin % s + s - p.begin % s) % s;  // where b's columns begin after a's
   return distance < a_row || distance + b_row > s;
-}
-
-inline size_t RowsOf(const GemmCall& c) {
-  return c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
 }
 
 inline void CheckOperand(const char* name, ConstMatrixView& v, size_t m, size_t n) {
@@ -139,6 +136,20 @@ inline void CheckListed(const PackedMatrix& w, FormatList list) {
   Fail("Gemm: w.format is %s, the formats named by this call are:%s", w.format().name.data(), names);
 }
 
+// sums_table: a task is 32 rows of x, the last with the few that are left; each builds its tables once for its panels,
+// so those are split only where the workers would not get equal shares.
+inline void SplitSums(GemmTask& t, const FormatKernels& kernels, size_t workers) {
+  const bool forced = t.call.algo == GemmAlgo::kSumsTable;
+  t.min_lanes = forced ? 1 : TablesPayFrom(t.call.w.format(), kernels.sums_table).m;
+  t.rows_per_task = kSumsRows;
+  t.row_tasks = t.m / kSumsRows + (t.m % kSumsRows >= t.min_lanes || (t.m != 0 && t.m < kSumsRows));
+  constexpr size_t kLeastPanels = 8;
+  const size_t panels = t.call.w.panels();
+  const bool even = t.m % kSumsRows == 0 && t.row_tasks % workers == 0;
+  const size_t parts = even || t.row_tasks >= 4 * workers ? 1 : workers;
+  t.panels_per_task = std::max(parts == 1 ? panels : kLeastPanels, (panels + parts - 1) / parts);
+}
+
 inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonKernels& common,
                     const Context& context) {
   GemmCall& c = t.call;
@@ -147,13 +158,16 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   t.m = RowsOf(c);
   CheckCall(c, t.m);
   const FormatKernels kernels = pick(c.w.format(), context.target());
-  const GemmAlgo algo = Choose(c, kernels.int_dot != nullptr);
+  const GemmAlgo algo = Choose(c, kernels);
   if (algo == GemmAlgo::kAuto) {
     const GemmAlgo asked = c.algo == GemmAlgo::kAuto ? GemmAlgo::kTile : c.algo;
     Fail("Gemm: algo is %s, which cannot run here: %s", kGemmAlgoNames[static_cast<int>(c.algo)],
-         WhyNot(asked, c, kernels.int_dot != nullptr));
+         WhyNot(asked, c, kernels));
   }
-  t.kernel = algo == GemmAlgo::kIntDot ? kernels.int_dot : algo == GemmAlgo::kIntLanes ? common.int_lanes : common.tile;
+  t.kernel = algo == GemmAlgo::kIntDot      ? kernels.int_dot
+             : algo == GemmAlgo::kSumsTable ? kernels.sums_table.run
+             : algo == GemmAlgo::kIntLanes  ? common.int_lanes
+                                            : common.tile;
   t.unpack = kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
@@ -163,6 +177,7 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : 4 * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
   t.panels_per_task = panels == 0 ? 1 : (panels + panel_tasks - 1) / panel_tasks;
+  if (algo == GemmAlgo::kSumsTable) SplitSums(t, kernels, workers);
   t.panel_tasks = panels == 0 ? 0 : (panels + t.panels_per_task - 1) / t.panels_per_task;
 }
 
@@ -189,7 +204,7 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
   CheckListed(call.w, list);
   const FormatKernels kernels = pick(call.w.format(), context.target());
   Explanation e;
-  e.algo = Choose(call, kernels.int_dot != nullptr);
+  e.algo = Choose(call, kernels);
   const auto add = [&](const char* a, const char* b, const char* c, const char* d) {
     Append(e.text, sizeof(e.text), "%s%s%s%s\n", a, b, c, d);
   };
@@ -202,14 +217,15 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
         e.algo == GemmAlgo::kIntDot
             ? (decode ? "DRAM read of the weights, or the dot product's port where they are cached"
                       : "the dot product's port")
-        : e.algo == GemmAlgo::kIntLanes ? "unpacking and 32-bit multiplies"
-        : RowsOf(call) <= kFusedRows    ? "decoding of the weights (from 2 rows on beside the FMA port)"
-                                        : "the FMA port",
+        : e.algo == GemmAlgo::kSumsTable ? "L1 loads of table lines, and the stores that build them"
+        : e.algo == GemmAlgo::kIntLanes  ? "unpacking and 32-bit multiplies"
+        : RowsOf(call) <= kFusedRows     ? "decoding of the weights (from 2 rows on beside the FMA port)"
+                                         : "the FMA port",
         "", "");
   }
-  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
+  for (const GemmAlgo algo : {GemmAlgo::kSumsTable, GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
     if (algo == e.algo) continue;
-    const char* why = WhyNot(algo, call, kernels.int_dot != nullptr);
+    const char* why = WhyNot(algo, call, kernels);
     add("not ", kGemmAlgoNames[static_cast<int>(algo)], ": ",
         why != nullptr                 ? why
         : call.algo != GemmAlgo::kAuto ? "another one is forced"

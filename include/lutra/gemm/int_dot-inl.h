@@ -299,22 +299,27 @@ HWY_INLINE void DotTileOf(const GemmCall& c, size_t p, size_t m) {
   DotRows<Planes, kMR, kWide>(c, p, m);
 }
 
-// Entry: one task. A panel stays in L1 while all rows pass it.
+// A panel stays in L1 while all rows pass it.
 template <class Planes>
-int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte*) {
-  const internal::GemmTile tile = internal::TileOf(t, task);
+void DotRectangle(const GemmCall& c, const internal::GemmTile& tile) {
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
     for (size_t m = tile.row_begin; m < tile.row_end;) {
       const size_t rows = NextRows(tile.row_end - m);
-      if (rows == 1) DotTileOf<Planes, 1>(t.call, p, m);
+      if (rows == 1) DotTileOf<Planes, 1>(c, p, m);
       if constexpr (HWY_TARGET != HWY_SSE2) {
-        if (rows == 2) DotTileOf<Planes, 2>(t.call, p, m);
-        if (rows == 3) DotTileOf<Planes, 3>(t.call, p, m);
-        if (rows == 4) DotTileOf<Planes, 4>(t.call, p, m);
+        if (rows == 2) DotTileOf<Planes, 2>(c, p, m);
+        if (rows == 3) DotTileOf<Planes, 3>(c, p, m);
+        if (rows == 4) DotTileOf<Planes, 4>(c, p, m);
       }
       m += rows;
     }
   }
+}
+
+// Entry: one task.
+template <class Planes>
+int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte*) {
+  DotRectangle<Planes>(t.call, internal::TileOf(t, task));
   return HWY_TARGET;
 }
 #endif  // HWY_SCALAR

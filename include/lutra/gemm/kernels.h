@@ -24,10 +24,21 @@ using UnpackFn = void (*)(const uint8_t* block, const FormatInfo& format, uint8_
 // Does one task and returns the target it ran on.
 using GemmFn = int64_t (*)(const GemmTask& task, size_t task_index, std::byte* scratch);
 
+// Rows of x that share a sums table, one per 16-bit lane of a 64-byte line.
+inline constexpr size_t kSumsRows = 32;
+
+// Sums tables of one width of codes and one target.
+struct SumsKernel {
+  GemmFn run = nullptr;
+  size_t vector_bytes = 0;
+  bool dot = false;  // int_dot has a 4-way dot here
+};
+
 // What a unit has compiled for one format and one target.
 struct FormatKernels {
   GemmFn int_dot = nullptr;
   UnpackFn unpack = nullptr;
+  SumsKernel sums_table;
 };
 // The kernels that serve all formats.
 struct CommonKernels {
@@ -55,6 +66,7 @@ struct GemmTask {
   size_t m = 0;  // output rows
   size_t rows_per_task = 1, row_tasks = 1;
   size_t panels_per_task = 1, panel_tasks = 1;
+  size_t min_lanes = 0;   // sums_table: fewer rows of x than these go to int_dot
   size_t first_task = 0;  // of the list's tasks
 };
 
@@ -66,7 +78,7 @@ LUTRA_MEMBER GemmTile TileOf(const GemmTask& t, size_t task) {
   const size_t panel = task / t.row_tasks * t.panels_per_task, row = task % t.row_tasks * t.rows_per_task;
   const size_t panels = t.call.w.panels();
   return {panel, panel + t.panels_per_task < panels ? panel + t.panels_per_task : panels, row,
-          row + t.rows_per_task < t.m ? row + t.rows_per_task : t.m};
+          task % t.row_tasks + 1 == t.row_tasks ? t.m : row + t.rows_per_task};
 }
 
 // The row of x for output row m and segment s, -1 for zeros.

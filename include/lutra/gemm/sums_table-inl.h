@@ -1,0 +1,468 @@
+// Sums of x[m, k] * code[n, k] by tables ("Four Russians"), exact in int32: prefill of affine formats of 1 and 2 bits.
+// For each 3 or 4 digits of k the table of all their sums is built, once for 32 rows of x; a field of packed weight
+// bits is then an index, and one addition of a 64-byte line stands for 96 ... 192 multiply-adds.
+//
+// Needs   whole blocks of 32 k; x: int8 rows that are zero up to the end of their last block.
+//
+// Bound   loads of lines from L1, one 64-byte line a cycle: of 12 cycles a row of 1,024 ternary multiply-adds (Zen 4)
+//         9 are such loads. A table takes one store per slot, which many rows of w must share.
+//
+// Lanes are rows of x: a line is 32 x 16 bits. Loop: 32 rows of x > a block of panels > a pass of 64 bits a row of w
+// (two units, 41 KB of tables) > all rows of the block, whose 16-bit sums stay in L2.
+//
+//   64 bits of a row:  unit u, its 4 bytes     | byte 0 | byte 1 | byte 2 | byte 3 |, then unit u + 1
+//   ternary            8 tables of 4 digits    a byte is an index; 81 of 256 slots are built
+//   else               11 tables, 6 bits each  3 codes of 2 bits or 6 of 1; the last has 4 bits
+#if defined(LUTRA_GEMM_SUMS_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
+#ifdef LUTRA_GEMM_SUMS_TABLE_INL_H_
+#undef LUTRA_GEMM_SUMS_TABLE_INL_H_
+#else
+#define LUTRA_GEMM_SUMS_TABLE_INL_H_
+#endif
+
+#include "hwy/cache_control.h"
+#include "lutra/gemm/int_dot-inl.h"
+#include "lutra/gemm/sums_table.h"
+
+LUTRA_BEFORE_KERNELS
+namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE  // no vectors of a known size: int_dot serves
+template <class Planes>
+internal::SumsKernel SumsTable() {
+  return {};
+}
+#else
+
+using SumsTag = hn::CappedTag<int16_t, internal::kSumsRows>;
+inline constexpr size_t kSumsVecs = internal::kSumsRows / hn::MaxLanes(SumsTag());  // vectors of a line
+
+// --- Tables
+
+// base + the value of digit kDigit. A digit is a code of 2 bits, value kDigit - 1, with a = x and c = 2 x; or two codes
+// of 1 bit with a = x0, b = x1, c = x0 + x1.
+template <int kBits, size_t kDigit, class V>
+HWY_INLINE V AddDigit(V base, V a, [[maybe_unused]] V b, V c) {
+  if constexpr (kDigit == 3) return hn::Add(base, c);
+  if constexpr (kDigit == (kBits == 2 ? 1 : 0)) return base;
+  if constexpr (kBits == 2) return kDigit == 0 ? hn::Sub(base, a) : hn::Add(base, a);
+  return kDigit == 1 ? hn::Add(base, a) : hn::Add(base, b);
+}
+
+// All sums of 3 digits below `top` * 16, slot d0 + 4 d1 + 16 d2; x: the lines of their k.
+template <int kBits>
+HWY_NOINLINE void BuildSums6(const int16_t* HWY_RESTRICT x, size_t top, int16_t* HWY_RESTRICT table) {
+  const SumsTag d;
+  constexpr size_t kLine = internal::kSumsRows, kOdd = kBits == 2 ? 0 : kLine, kNext = kLine * 2 / kBits;
+  for (size_t lane = 0; lane < kLine; lane += hn::Lanes(d)) {
+    const int16_t* at = x + lane;
+    const auto a0 = hn::Load(d, at), b0 = hn::Load(d, at + kOdd), c0 = hn::Add(a0, b0);
+    const auto a1 = hn::Load(d, at + kNext), b1 = hn::Load(d, at + kNext + kOdd), c1 = hn::Add(a1, b1);
+    const auto a2 = hn::Load(d, at + 2 * kNext), b2 = hn::Load(d, at + 2 * kNext + kOdd), c2 = hn::Add(a2, b2);
+    Unrolled<4>([&](auto d2) LUTRA_TILE {
+      constexpr size_t kD2 = decltype(d2)::value;
+      if (kD2 >= top) return;
+      const auto s2 = AddDigit<kBits, kD2>(hn::Zero(d), a2, b2, c2);
+      Unrolled<4>([&](auto d1) LUTRA_TILE {
+        constexpr size_t kD1 = decltype(d1)::value;
+        const auto s1 = AddDigit<kBits, kD1>(s2, a1, b1, c1);
+        Unrolled<4>([&](auto d0) LUTRA_TILE {
+          constexpr size_t kD0 = decltype(d0)::value;
+          hn::Store(AddDigit<kBits, kD0>(s1, a0, b0, c0), d, table + (16 * kD2 + 4 * kD1 + kD0) * kLine + lane);
+        });
+      });
+    });
+  }
+}
+
+// The 81 sums of 4 ternary digits, slot d0 + 4 d1 + 16 d2 + 64 d3. The other slots stay what they are.
+HWY_NOINLINE inline void BuildSums8(const int16_t* HWY_RESTRICT x, int16_t* HWY_RESTRICT table) {
+  const SumsTag d;
+  constexpr size_t kLine = internal::kSumsRows;
+  for (size_t lane = 0; lane < kLine; lane += hn::Lanes(d)) {
+    const auto x0 = hn::Load(d, x + lane), x1 = hn::Load(d, x + kLine + lane);
+    const auto x2 = hn::Load(d, x + 2 * kLine + lane), x3 = hn::Load(d, x + 3 * kLine + lane);
+    auto s3 = hn::Neg(x3);
+    for (size_t d3 = 0; d3 < 3; ++d3, s3 = hn::Add(s3, x3)) {
+      auto s2 = hn::Sub(s3, x2);
+      for (size_t d2 = 0; d2 < 3; ++d2, s2 = hn::Add(s2, x2)) {
+        auto s1 = hn::Sub(s2, x1);
+        int16_t* to = table + (64 * d3 + 16 * d2) * kLine + lane;
+        for (size_t d1 = 0; d1 < 3; ++d1, s1 = hn::Add(s1, x1), to += 4 * kLine) {
+          hn::Store(hn::Sub(s1, x0), d, to);
+          hn::Store(s1, d, to + kLine);
+          hn::Store(hn::Add(s1, x0), d, to + 2 * kLine);
+        }
+      }
+    }
+  }
+}
+
+// A pass's lines of x, in the order of the weights' bits: k = 32 / kBits * unit + 4 field + byte of the packed layout.
+// `blocks` of the pass's 2 / kBits are there, the others count as zeros.
+template <int kBits>
+HWY_NOINLINE void SpreadX(const int8_t* const* HWY_RESTRICT x, size_t k, size_t blocks, int16_t* HWY_RESTRICT lines) {
+  constexpr size_t kRows = internal::kSumsRows, kFields = 8 / kBits;
+  const hn::CappedTag<int32_t, 16> d32;
+  const hn::Repartition<int16_t, decltype(d32)> d16;
+  const size_t lanes = hn::Lanes(d32);
+  HWY_ALIGN int32_t quads[8][kRows];
+  for (size_t block = 0; block < 2 / kBits; ++block, lines += kBlockK * kRows) {
+    if (block >= blocks) {
+      std::memset(lines, 0, kBlockK * kRows * sizeof(*lines));
+      continue;
+    }
+    for (size_t row = 0; row < kRows; ++row) {
+      const int8_t* from = x[row] + k + block * kBlockK;
+      for (size_t q = 0; q < 8; ++q) std::memcpy(&quads[q][row], from + 4 * q, 4);
+    }
+    for (size_t q = 0; q < 8; ++q) {
+      int16_t* to = lines + (q / kFields * 4 * kFields + q % kFields) * kRows;
+      for (size_t row = 0; row < kRows; row += 2 * lanes) {
+        const auto lo = hn::Load(d32, &quads[q][row]), hi = hn::Load(d32, &quads[q][row + lanes]);
+        Unrolled<4>([&](auto byte) LUTRA_TILE {
+          constexpr size_t kByte = decltype(byte)::value;
+          constexpr int kUp = 24 - 8 * static_cast<int>(kByte);
+          hn::Store(hn::OrderedDemote2To(d16, hn::ShiftRight<24>(hn::ShiftLeft<kUp>(lo)),
+                                         hn::ShiftRight<24>(hn::ShiftLeft<kUp>(hi))),
+                    d16, to + kByte * kFields * kRows + row);
+        });
+      }
+    }
+  }
+}
+
+// --- Pass: registers only
+
+struct SumsPass {
+  const uint8_t* w;     // the pass's first unit of the first panel
+  size_t panel_stride;  // bytes
+  size_t second;        // bytes to the second unit
+  size_t panels;
+  const uint8_t* tables;
+  int16_t* sums;  // [row of w][kSumsRows]
+  int16_t* high;  // the same
+  bool* odd;      // ternary: set for panels that hold the pattern 3
+};
+
+// The offset of field kI of a row's 64 bits, a line being 64 bytes.
+template <int kField, size_t kI>
+HWY_INLINE size_t SlotOffset(uint64_t bits) {
+  constexpr int kAt = kField * static_cast<int>(kI) - 6;
+  constexpr uint64_t kMask = ((uint64_t{1} << kField) - 1) << 6;
+  if constexpr (kAt < 0) {
+    return (bits << -kAt) & kMask;
+  } else {
+    return (bits >> kAt) & kMask;
+  }
+}
+
+// Whether the 2-bit codes of two units hold the pattern 3, for which ternary tables have no slots.
+HWY_INLINE bool HoldsThree(const uint8_t* HWY_RESTRICT units) {
+  const hn::CappedTag<uint16_t, 32> d;
+  auto found = hn::Zero(d);
+  for (size_t i = 0; i < 256; i += hn::Lanes(d) * sizeof(uint16_t)) {
+    const auto v = hn::LoadU(d, reinterpret_cast<const uint16_t*>(units + i));
+    found = hn::Or(found, hn::And(v, hn::ShiftRight<1>(v)));
+  }
+  return !hn::AllTrue(d, hn::Eq(hn::And(found, hn::Set(d, uint16_t{0x5555})), hn::Zero(d)));
+}
+
+// sum + line; the order of the additions is kept, for GCC makes a tree of them that it spills.
+template <class D, class V>
+HWY_INLINE V AddLine(D d, V sum, const int16_t* line) {
+  sum = hn::Add(sum, hn::Load(d, line));
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+  asm("" : "+x"(sum.raw));
+#endif
+  return sum;
+}
+
+// One pass over all rows of w in the block. kSplit: the sums / 256 move to `high` first. Out of line: GCC spills the
+// counters otherwise.
+template <int kField, bool kSplit>
+HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
+  using Shape = internal::SumsShape<kField>;
+  const SumsTag d16;
+  constexpr size_t kLine = internal::kSumsRows, kLanes = hn::MaxLanes(d16);
+  const SumsPass a = args;  // stores could change what is behind a reference
+  const uint8_t* HWY_RESTRICT w = a.w;
+  const uint8_t* const tables = a.tables;
+  int16_t* sums = a.sums;
+  int16_t* high = a.high;
+  for (size_t p = 0; p < a.panels; ++p, w += a.panel_stride) {
+    const uint8_t* ahead = p + 4 < a.panels ? w + 4 * a.panel_stride : w;
+    hwy::Prefetch(ahead);
+    hwy::Prefetch(ahead + 64);
+    hwy::Prefetch(ahead + a.second);
+    hwy::Prefetch(ahead + a.second + 64);
+    if constexpr (kField == 8) a.odd[p] |= HoldsThree(w);
+    const uint8_t* first = w;
+    const uint8_t* second = w + a.second;
+    for (size_t row = 0; row < kPanelRows; row += 2, first += 8, second += 8) {
+      uint64_t units[2];  // of two rows
+      std::memcpy(&units[0], first, 8);
+      std::memcpy(&units[1], second, 8);
+      Unrolled<2>([&](auto r) LUTRA_TILE {
+        constexpr bool kSecond = decltype(r)::value == 1;
+        constexpr uint64_t kHigh = 0xFFFFFFFF00000000u;
+        const uint64_t bits = kSecond ? units[0] >> 32 | (units[1] & kHigh) : (units[0] & ~kHigh) | units[1] << 32;
+        WithAccumulators<kSumsVecs>(d16, [&](auto&... sum) LUTRA_TILE {
+          Numbered(
+              [&](auto v, auto& s) LUTRA_TILE {
+                constexpr size_t kAt = decltype(v)::value * kLanes;
+                s = hn::Load(d16, sums + kAt);
+                if constexpr (kSplit) {
+                  hn::Store(hn::Add(hn::Load(d16, high + kAt), hn::ShiftRight<8>(s)), d16, high + kAt);
+                  s = hn::And(s, hn::Set(d16, int16_t{0xFF}));
+                }
+              },
+              sum...);
+          Unrolled<Shape::kTables>([&](auto i) LUTRA_TILE {
+            constexpr size_t kI = decltype(i)::value;
+            const size_t at =
+                kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4]) : SlotOffset<kField, kI>(bits);
+            const int16_t* line = reinterpret_cast<const int16_t*>(tables + kI * Shape::kPitch + at);
+            Numbered([&](auto v, auto& s) LUTRA_TILE { s = AddLine(d16, s, line + decltype(v)::value * kLanes); },
+                     sum...);
+          });
+          Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d16, sums + decltype(v)::value * kLanes); }, sum...);
+        });
+        sums += kLine;
+        if constexpr (kSplit) high += kLine;
+      });
+    }
+  }
+}
+
+// --- Scales: lanes are rows of x, the arithmetic is that of scale-inl.h.
+
+// What the rows of x bring to a span.
+struct SumsX {
+  HWY_ALIGN float scale[internal::kSumsRows];
+  HWY_ALIGN int32_t sum[internal::kSumsRows];
+};
+
+// Adds a span's sums of one panel, 256 high + sums [row of w][row of x], to run of the same shape; `to` gets the new
+// run. high null: zeros. low: what tables add to codes.
+HWY_NOINLINE inline void ScalePanel(const GemmCall& c, size_t p, size_t group, int low, const SumsX& x,
+                                    const int16_t* HWY_RESTRICT sums, const int16_t* HWY_RESTRICT high,
+                                    const float* run, float* to) {
+  constexpr size_t kRows = internal::kSumsRows;
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  const hn::Rebind<int16_t, decltype(d32)> d16;
+  HWY_ALIGN float buffer[2 * kPanelRows];
+  const SpanScale s = ScaleOfGroup(c, p, group, buffer);
+  for (size_t lane = 0; lane < kRows; lane += hn::Lanes(d32)) {
+    const auto x_sum = hn::Load(d32, x.sum + lane);
+    // As in ZeroCorrection: what is left of a half-integer zero point is a half.
+    const auto zeros = hn::Mul(x_sum, hn::Set(d32, c.w.format().zero_x2 / 2 + low));
+    for (size_t row = 0; row < kPanelRows; ++row) {
+      const size_t at = row * kRows + lane;
+      auto sum = hn::PromoteTo(d32, hn::Load(d16, sums + at));
+      if (high != nullptr) sum = hn::Add(sum, hn::ShiftLeft<8>(hn::PromoteTo(d32, hn::Load(d16, high + at))));
+      sum = hn::Sub(sum, zeros);
+      auto total = hn::Load(df, run + at);
+      if (HWY_UNLIKELY(s.raw)) {
+        hn::Store(hn::BitCast(df, hn::Add(hn::BitCast(d32, total), sum)), df, to + at);
+        continue;
+      }
+      auto t = hn::ConvertTo(df, sum);
+      if (HWY_UNLIKELY(s.half)) {
+        t = hn::Mul(hn::ConvertTo(df, hn::Sub(hn::Add(sum, sum), x_sum)), hn::Set(df, 0.5f));
+      }
+      total = hn::Add(total, hn::Mul(t, hn::Set(df, s.scale[row])));
+      if (HWY_UNLIKELY(s.offset != nullptr)) {
+        total = hn::Add(total, hn::Mul(hn::ConvertTo(df, x_sum), hn::Set(df, s.offset[row])));
+      }
+      hn::Store(total, df, to + at);
+    }
+  }
+}
+
+// to = acc + run * x.scale, of one panel; raw: y is i32.
+HWY_NOINLINE inline void EndRun(bool raw, const SumsX& x, const float* run, const float* acc, float* to) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  for (size_t lane = 0; lane < internal::kSumsRows; lane += hn::Lanes(df)) {
+    const auto scale = hn::Load(df, x.scale + lane);
+    for (size_t at = lane; at < internal::kSumsPanelLanes; at += internal::kSumsRows) {
+      const auto r = hn::Load(df, run + at), a = hn::Load(df, acc + at);
+      hn::Store(
+          raw ? hn::BitCast(df, hn::Add(hn::BitCast(d32, a), hn::BitCast(d32, r))) : hn::Add(a, hn::Mul(r, scale)), df,
+          to + at);
+    }
+  }
+}
+
+// 32 floats for each row of x from acc[row of w][row of x].
+HWY_INLINE void TransposePanel(const float* HWY_RESTRICT acc, float* const* HWY_RESTRICT rows) {
+  const hn::FixedTag<float, 4> d;
+  for (size_t n = 0; n < kPanelRows; n += 4) {
+    for (size_t m = 0; m < internal::kSumsRows; m += 4) {
+      const float* from = acc + n * internal::kSumsRows + m;
+      const auto r0 = hn::Load(d, from), r1 = hn::Load(d, from + internal::kSumsRows);
+      const auto r2 = hn::Load(d, from + 2 * internal::kSumsRows), r3 = hn::Load(d, from + 3 * internal::kSumsRows);
+      const auto even = hn::InterleaveLower(d, r0, r2), odd = hn::InterleaveLower(d, r1, r3);
+      const auto even2 = hn::InterleaveUpper(d, r0, r2), odd2 = hn::InterleaveUpper(d, r1, r3);
+      hn::StoreU(hn::InterleaveLower(d, even, odd), d, rows[m] + n);
+      hn::StoreU(hn::InterleaveUpper(d, even, odd), d, rows[m + 1] + n);
+      hn::StoreU(hn::InterleaveLower(d, even2, odd2), d, rows[m + 2] + n);
+      hn::StoreU(hn::InterleaveUpper(d, even2, odd2), d, rows[m + 3] + n);
+    }
+  }
+}
+
+// Outputs of rows [m, m + count) and panel p from acc[row of w][row of x].
+HWY_NOINLINE inline void WriteSums(const GemmCall& c, size_t p, size_t m, size_t count, const float* acc, float* rows) {
+  const size_t n = HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows);
+  const Epilogue& e = c.e;
+  const bool plain = c.y.type == DType::kF32 && e.scale == nullptr && e.bias == nullptr && e.act == Act::kNone &&
+                     !e.clamp && e.mul.data == nullptr && e.residual.data == nullptr && !e.accumulate;
+  float* to[internal::kSumsRows];
+  for (size_t i = 0; i < internal::kSumsRows; ++i) {
+    to[i] = rows + i * kPanelRows;
+    if (!plain || n < kPanelRows || i >= count) continue;
+    float* const y = reinterpret_cast<float*>(internal::OutputRow(c, m + i));
+    if (y != nullptr) to[i] = y + p * kPanelRows;
+  }
+  TransposePanel(acc, to);
+  if (plain && n == kPanelRows) return;
+  for (size_t i = 0; i < count; ++i) WriteRow(c, m + i, p * kPanelRows, n, rows + i * kPanelRows);
+}
+
+// --- Driver
+
+// Rows [m, m + count) of x, count <= kSumsRows, by panels [begin, end).
+template <class Planes, int kField>
+HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count, size_t begin, size_t end,
+                            const internal::SumsScratch& scratch) {
+  constexpr int kBits = Planes::kBits;
+  constexpr size_t kRows = internal::kSumsRows, kPassBlocks = 2 / kBits;
+  using Shape = internal::SumsShape<kField>;
+  constexpr internal::SumsFormat kSums = internal::SumsOf(kBits, kField == 8);
+  constexpr size_t kSplit = kSums.PassesPerSplit();
+  const GemmCall& c = t.call;
+  const size_t panels = end - begin, block_bytes = c.w.block_bytes();
+  constexpr size_t kPanel = internal::kSumsPanelLanes;
+  const bool raw = c.y.type == DType::kI32;
+  // Of one run, acc stays the zeros that it begins as; of one span, run too.
+  const bool one_run = internal::SumsHasOneRun(c);
+  const bool one_span = one_run && internal::SpanAt(c.w, c.xq->spec, 0, 0).k1 == c.w.segment_k();
+  if (!one_run) std::memset(scratch.acc, 0, panels * kPanel * sizeof(float));
+  std::memset(scratch.odd, 0, panels);
+  std::memset(scratch.lines + kSums.pass_k * kRows, 0, 2 * kRows * sizeof(int16_t));  // where the last table looks
+  SumsX x;
+  const int16_t* high = nullptr;
+  bool run_begins = true;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    size_t x_row[kRows];
+    const int8_t* x_codes[kRows];
+    for (size_t i = 0; i < kRows; ++i) {
+      x_row[i] = i < count ? XRow(c, m + i, segment) : c.xq->m;
+      x_codes[i] = c.xq->Row(x_row[i]);
+    }
+    for (size_t k = 0; k < c.w.segment_k();) {
+      const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
+      const bool ends = internal::EndsRun(c, s);
+      k = s.k1;
+      const size_t first = s.k0 / kBlockK, blocks = (s.k1 - s.k0 + kBlockK - 1) / kBlockK;
+      for (size_t i = 0; i < kRows; ++i) {
+        x.scale[i] = c.xq->Scale(x_row[i], s.x_group);
+        x.sum[i] = 0;
+        for (size_t b = 0; b < blocks; ++b) x.sum[i] += c.xq->sums[x_row[i] * c.xq->blocks + first + b];
+      }
+      const size_t passes = (blocks + kPassBlocks - 1) / kPassBlocks;
+      for (size_t pass = 0; pass < passes; ++pass) {
+        const size_t block = first + pass * kPassBlocks, there = HWY_MIN(kPassBlocks, first + blocks - block);
+        SpreadX<kBits>(x_codes, block * kBlockK, there, scratch.lines);
+        for (size_t i = 0; i < Shape::kTables; ++i) {
+          int16_t* table = reinterpret_cast<int16_t*>(scratch.tables + i * Shape::kPitch);
+          if constexpr (kField == 8) {
+            BuildSums8(scratch.lines + 4 * i * kRows, table);
+          } else {
+            BuildSums6<kBits>(scratch.lines + 6 / kBits * i * kRows, i + 1 < Shape::kTables ? 4 : 1, table);
+          }
+        }
+        SumsPass a;
+        a.w = c.w.Codes(begin) + (segment * c.w.blocks_per_segment() + block) * block_bytes;
+        a.panel_stride = static_cast<size_t>(c.w.Codes(1) - c.w.Codes(0));
+        a.second = kBits == 1 && there == 1 ? 0 : 128;  // a unit that is not there meets tables of zeros
+        a.panels = panels;
+        a.tables = scratch.tables;
+        a.sums = scratch.sums;
+        a.high = scratch.high;
+        a.odd = scratch.odd;
+        if (pass == 0) std::memset(scratch.sums, 0, panels * kPanel * sizeof(int16_t));
+        if (pass == kSplit) std::memset(scratch.high, 0, panels * kPanel * sizeof(int16_t));
+        if (pass != 0 && pass % kSplit == 0) {
+          RunSumsPass<kField, true>(a);
+        } else {
+          RunSumsPass<kField, false>(a);
+        }
+      }
+      high = passes > kSplit ? scratch.high : nullptr;
+      if (one_span) continue;
+      for (size_t p = 0; p < panels; ++p) {
+        const size_t at = p * kPanel;
+        float* run = scratch.run + at;
+        ScalePanel(c, begin + p, s.weight_group, kSums.low, x, scratch.sums + at, high == nullptr ? high : high + at,
+                   run_begins ? scratch.zeros : run, run);
+        if (ends && !one_run) EndRun(raw, x, run, scratch.acc + at, scratch.acc + at);
+      }
+      run_begins = ends;
+    }
+  }
+  for (size_t p = 0; p < panels; ++p) {
+    if (kField == 8 && scratch.odd[p]) {
+      DotRectangle<Planes>(c, {begin + p, begin + p + 1, m, m + count});
+      continue;
+    }
+    const size_t at = p * kPanel;
+    const float* run = scratch.run + at;
+    if (one_span) {
+      ScalePanel(c, begin + p, 0, kSums.low, x, scratch.sums + at, high == nullptr ? high : high + at, scratch.zeros,
+                 scratch.tile);
+      run = scratch.tile;
+    }
+    if (one_run) EndRun(raw, x, run, scratch.zeros, scratch.tile);
+    WriteSums(c, begin + p, m, count, one_run ? scratch.tile : scratch.acc + at, scratch.rows);
+  }
+}
+
+// Entry: one task.
+template <class Planes>
+int64_t SumsTask(const internal::GemmTask& t, size_t task, std::byte* memory) {
+  const internal::GemmTile tile = internal::TileOf(t, task);
+  const internal::SumsScratch scratch = internal::LayOutSums(memory, internal::SumsHasOneRun(t.call));
+  size_t m = tile.row_begin;
+  for (; m < tile.row_end; m += internal::kSumsRows) {
+    const size_t count = HWY_MIN(internal::kSumsRows, tile.row_end - m);
+    if (count < t.min_lanes) break;
+    for (size_t p = tile.panel_begin; p < tile.panel_end;) {
+      const size_t left = tile.panel_end - p,
+                   most = internal::SumsHasOneRun(t.call) ? internal::kSumsPanels : internal::kSumsPanelsOfRuns;
+      const size_t blocks = (left + most - 1) / most;
+      const size_t end = p + (left + blocks - 1) / blocks;
+      if (internal::SumsOf(t.call.w.format()).field == 8) {
+        if constexpr (Planes::kBits == 2) SumsGroup<Planes, 8>(t, m, count, p, end, scratch);
+      } else {
+        SumsGroup<Planes, 6>(t, m, count, p, end, scratch);
+      }
+      p = end;
+    }
+  }
+  if (m < tile.row_end) DotRectangle<Planes>(t.call, {tile.panel_begin, tile.panel_end, m, tile.row_end});
+  return HWY_TARGET;
+}
+
+template <class Planes>
+internal::SumsKernel SumsTable() {
+  return {&SumsTask<Planes>, hn::MaxLanes(SumsTag()) * sizeof(int16_t), DotTraits<Planes, 1, 2>::kQuad};
+}
+#endif  // HWY_SCALAR || HWY_HAVE_SCALABLE
+
+}}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
+LUTRA_AFTER_KERNELS
+#endif
