@@ -13,6 +13,7 @@
 #define LUTRA_GEMM_INT_DOT_INL_H_
 #endif
 
+#include "hwy/cache_control.h"
 #include "lutra/gemm/int_lanes-inl.h"
 #include "lutra/gemm/unpack-inl.h"
 
@@ -40,7 +41,7 @@ int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
 // Arm's sdot signed by signed.
 template <class Planes, size_t kMR, size_t kV>
 struct DotTraits {
-  static constexpr int kMaxPattern = Planes::kMaxPattern, kBits = Planes::kBits;
+  static constexpr int kBits = Planes::kBits, kMaxPattern = Planes::kMaxPattern;
 #if HWY_ARCH_X86
   static constexpr bool kQuad = HWY_TARGET <= HWY_AVX3_DL;
 #else
@@ -57,7 +58,7 @@ struct DotTraits {
   static constexpr size_t kSplit = kQuad && !kUnshifted ? HWY_MAX(size_t{8} / (kMR * kV), size_t{1}) : 1;
   static constexpr size_t kParts = kPlaces * kSplit;
   // Quads of k that the loop unrolls: the fields of one unit of a single plane, else a block.
-  static constexpr size_t kQuads = kSingle && kBits >= 2 ? HWY_MAX(kFields, size_t{4}) : 8;
+  static constexpr size_t kQuads = kSingle && kBits == 2 ? 4 : 8;
   static constexpr size_t kStride = kQuads * 16 * kBits;  // bytes from one such step to the next
   // Pairs that 16 bits hold, in quads of the place of most weight; steps and parts of a step between two widenings.
   static constexpr int kWiden = WidenEvery(kMaxPattern, 1 << ((kPlaces - 1) * kBits), -128);
@@ -72,18 +73,29 @@ struct DotTraits {
                                                 : ~size_t{0};
 };
 
-// The codes of quad kQuad of a step as bytes; with places, times the weight of the place.
-template <class Traits, class Planes, size_t kQuad, class D8>
-HWY_INLINE hn::Vec<D8> CodesOf(D8 d8, const uint8_t* HWY_RESTRICT rows) {
-  if constexpr (!Traits::kUnshifted) {
-    return UnpackQuad<Planes, kQuad>(d8, rows);
+// What the fields of a unit are cut from: its bytes, of more than one plane the codes of a quad.
+template <class Traits, class Planes, size_t kUnit, class D8>
+HWY_INLINE hn::Vec<D8> LoadUnit(D8 d8, const uint8_t* HWY_RESTRICT rows) {
+  if constexpr (!Traits::kSingle) {
+    return UnpackQuad<Planes, kUnit>(d8, rows);
   } else {
-    constexpr int kBits = Planes::kBits;
-    constexpr size_t kField = kQuad % Traits::kFields, kPlace = kField % Traits::kPlaces;
+    auto raw = hn::LoadU(d8, rows + kUnit * 128);
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+    asm("" : "+v"(raw.raw));  // GCC loads anew for each field, and loads bound it (146 -> 200 GMAC/s, ternary, M = 1)
+#endif
+    return raw;
+  }
+}
+// The codes of a field as bytes, unshifted times the weight of their place.
+template <class Traits, class Planes, size_t kField, class D8>
+HWY_INLINE hn::Vec<D8> FieldOf(D8 d8, hn::Vec<D8> unit) {
+  if constexpr (!Traits::kSingle) {
+    return unit;
+  } else {
+    constexpr int kBits = Planes::kBits, kPlace = static_cast<int>(kField % Traits::kPlaces);
+    constexpr int kMask = ((1 << kBits) - 1) << (kPlace * kBits);
     const hn::Repartition<uint16_t, D8> d16;
-    const auto raw = hn::BitCast(d16, hn::LoadU(d8, rows + kQuad / Traits::kFields * 128));
-    const auto moved = ShiftBits<static_cast<int>(kField - kPlace) * kBits>(d16, raw);
-    constexpr int kMask = ((1 << kBits) - 1) << (static_cast<int>(kPlace) * kBits);
+    const auto moved = ShiftBits<(static_cast<int>(kField) - kPlace) * kBits>(d16, hn::BitCast(d16, unit));
     return hn::And(hn::BitCast(d8, moved), hn::Set(d8, static_cast<uint8_t>(kMask)));
   }
 }
@@ -108,6 +120,16 @@ HWY_INLINE V PairStep(D16 d16, VC codes, VX x, V sum) {
 #endif
   return sum;
 }
+// Sums of neighbouring 16-bit lanes.
+template <class D32, class V>
+HWY_INLINE hn::Vec<D32> WidenPairs(D32 d32, V pairs) {
+#if HWY_ARCH_X86
+  return hn::WidenMulPairwiseAdd(d32, pairs, hn::Set(hn::DFromV<V>(), int16_t{1}));  // 1 instruction, SumsOf2 is 4
+#else
+  (void)d32;
+  return hn::SumsOf2(pairs);
+#endif
+}
 // Codes above 127 without a 4-way dot: even and odd bytes as 16-bit numbers.
 template <class D32, class VC, class VX, class V>
 HWY_INLINE V WideStep(D32 d32, VC codes, VX x, V sum) {
@@ -130,10 +152,10 @@ HWY_INLINE V ShiftDown(V v) {
   }
 }
 
-// Tile: kV vectors of rows by kMR rows of x over `blocks` blocks: emit(sums...), number = m * kV + vector, of
-// begin[m] + sum code * x.
+// Tile: kV vectors of rows by kMR rows of x, from their k-th column, over `blocks` blocks: emit(sums...), number = m *
+// kV + vector, of begin[m] + sum code * x.
 template <class Planes, size_t kMR, size_t kV, class D32, class Emit>
-HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::XRows<kMR>& x,
+HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::XRows<kMR>& x, size_t k,
                         const int32_t* HWY_RESTRICT begin, size_t blocks, const Emit& emit) {
   using Traits = DotTraits<Planes, kMR, kV>;
   const hn::Repartition<uint8_t, D32> d8;
@@ -142,30 +164,38 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
   const size_t steps = blocks * (8 / Traits::kQuads);
   constexpr size_t kParts = Traits::kParts, kCut = Traits::kQuads / Traits::kCuts;
 
-  // The one loop body: quads of cut `cut` of step s into part..., number = (m * kParts + place or split) * kV + vector.
+  // One field of the units in registers: quad kQuad of step s into part..., number = (m * kParts + place or split) * kV
+  // + vector.
+  const auto field = [&](auto quad, size_t s, const auto& multiply, const auto& unit_of, auto&... part) LUTRA_TILE {
+    constexpr size_t kQuad = decltype(quad)::value, kField = kQuad % Traits::kFields;
+    const auto one = [&](auto number, auto& sum) LUTRA_TILE {
+      constexpr size_t kI = decltype(number)::value, kM = kI / kV / kParts;
+      if constexpr (kI / kV % kParts == kQuad % kParts) {
+        int32_t four;
+        std::memcpy(&four, x.at[kM] + k + (s * Traits::kQuads + kQuad) * 4, 4);
+        const auto codes = FieldOf<Traits, Planes, kField>(d8, unit_of(Index<kI % kV>{}));
+        sum = multiply(codes, hn::BitCast(d8i, hn::Set(d32, four)), sum);
+      }
+    };
+    Numbered(one, part...);
+  };
+  // The one loop body: the units of cut `cut` of step s.
   const auto run = [&](auto cut, size_t s, const auto& multiply, auto&... part) LUTRA_TILE {
-    Unrolled<kCut>([&](auto i) LUTRA_TILE {
-      constexpr size_t kQuad = decltype(cut)::value * kCut + decltype(i)::value;
-      WithMade<kV>(
-          [&](auto v) LUTRA_TILE {
-            return CodesOf<Traits, Planes, kQuad>(d8, w + s * Traits::kStride + decltype(v)::value * hn::Lanes(d8));
-          },
-          [&](const auto&... codes) LUTRA_TILE {
-            Numbered(
-                [&](auto number, auto& sum) LUTRA_TILE {
-                  constexpr size_t kVector = decltype(number)::value % kV,
-                                   kPart = decltype(number)::value / kV % kParts;
-                  constexpr size_t kM = decltype(number)::value / kV / kParts;
-                  if constexpr (kPart == kQuad % kParts) {
-                    int32_t quad;
-                    std::memcpy(&quad, x.at[kM] + (s * Traits::kQuads + kQuad) * 4, 4);
-                    const auto xq = hn::BitCast(d8i, hn::Set(d32, quad));
-                    sum = multiply(Pick<kVector>(codes...), xq, sum);
-                  }
-                },
-                part...);
-          });
-    });
+    const auto each = [&](auto u) LUTRA_TILE {
+      constexpr size_t kUnit = decltype(cut)::value * kCut / Traits::kFields + decltype(u)::value;
+      const auto load = [&](auto v) LUTRA_TILE {
+        return LoadUnit<Traits, Planes, kUnit>(d8, w + s * Traits::kStride + decltype(v)::value * hn::Lanes(d8));
+      };
+      const auto with = [&](const auto&... unit) LUTRA_TILE {
+        const auto unit_of = [&](auto v) LUTRA_TILE { return Pick<decltype(v)::value>(unit...); };
+        const auto fields = [&](auto f) LUTRA_TILE {
+          field(Index<kUnit * Traits::kFields + decltype(f)::value>{}, s, multiply, unit_of, part...);
+        };
+        Unrolled<Traits::kFields>(fields);
+      };
+      WithMade<kV>(load, with);
+    };
+    Unrolled<kCut / Traits::kFields>(each);
   };
   // total += its parts, each shifted down from its place.
   const auto join = [&](auto number, auto& part, const auto& widen, auto&... total) LUTRA_TILE {
@@ -179,7 +209,11 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
       const size_t to = steps - from > Traits::kEvery ? from + Traits::kEvery : steps;
       Unrolled<Traits::kCuts>([&](auto cut) LUTRA_TILE {
         WithAccumulators<kMR * kParts * kV>(d_part, [&](auto&... part) LUTRA_TILE {
-          for (size_t s = from; s < to; ++s) run(cut, s, multiply, part...);
+          if constexpr (Traits::kEvery == 1) {
+            run(cut, from, multiply, part...);
+          } else {
+            for (size_t s = from; s < to; ++s) run(cut, s, multiply, part...);
+          }
           Numbered([&](auto number, auto& one) LUTRA_TILE { join(number, one, widen, total...); }, part...);
         });
       });
@@ -201,7 +235,7 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
     } else if constexpr (Traits::kPair) {
       all(
           d16, [&](auto c, auto xq, auto acc) LUTRA_TILE { return PairStep(d16, c, xq, acc); },
-          [&](auto pair) LUTRA_TILE { return hn::SumsOf2(pair); }, sum...);
+          [&](auto pair) LUTRA_TILE { return WidenPairs(d32, pair); }, sum...);
     } else {
       const auto multiply = [&](auto c, auto xq, auto acc) LUTRA_TILE { return WideStep(d32, c, xq, acc); };
       for (size_t s = 0; s < steps; ++s) run(Index<0>{}, s, multiply, sum...);
@@ -210,75 +244,111 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
   });
 }
 
-HWY_INLINE int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
+HWY_NOINLINE inline int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
   const hn::CappedTag<int32_t, 16> d32;
-  int32_t sum = 0;
+  auto sums = hn::Zero(d32);
   size_t i = 0;
-  if (count >= hn::Lanes(d32)) {
-    auto sums = hn::Zero(d32);
-    for (; i + hn::Lanes(d32) <= count; i += hn::Lanes(d32)) sums = hn::Add(sums, hn::LoadU(d32, v + i));
-    sum = hn::ReduceSum(d32, sums);
-  }
+  for (; i + hn::Lanes(d32) <= count; i += hn::Lanes(d32)) sums = hn::Add(sums, hn::LoadU(d32, v + i));
+  int32_t sum = hn::ReduceSum(d32, sums);
   for (; i < count; ++i) sum += v[i];
   return sum;
 }
 
-// kMR rows of x from m by one panel: every span of every run, then the epilogue.
+// kMR rows of x from m by one panel: every span of every run, then the epilogue. What spans repeat is kept small: with
+// groups of 32 a span is 64 dots.
 template <class Planes, size_t kMR, size_t kV>
 HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
   const hn::CappedTag<float, 16> df;
   const hn::RebindToSigned<decltype(df)> d32;
-  const size_t lanes = hn::Lanes(df), segment_k = c.w.segment_k();
+  const size_t lanes = hn::Lanes(df), segment_k = c.w.segment_k(), block_bytes = c.w.block_bytes();
   const size_t weight_group = c.w.scales().group_k == 0 ? segment_k : c.w.scales().group_k;
   const size_t x_group = c.xq->spec.group_k == 0 ? segment_k : c.xq->spec.group_k;
+  const DType scale_type = c.w.scales().type;
+  const size_t scale_bytes = kPanelRows * SizeOf(scale_type);
+  const bool raw = c.y.type == DType::kI32, half = c.w.format().zero_x2 % 2 != 0;
+  const bool plain = !raw && !half && c.w.PanelOffsets(p) == nullptr;
+  const int32_t zero = ZeroCorrection(c, 1);
   // In memory: registers are the sums'. Two loads and two stores for each run and span.
   HWY_ALIGN float acc[kMR][kPanelRows] = {};
   HWY_ALIGN float run[kMR][kPanelRows];
+  HWY_ALIGN int32_t sums[kMR][kPanelRows];  // where the scale step is not the plain one
   HWY_ALIGN float buffer[2 * kPanelRows];
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     size_t x_row[kMR];
-    for (size_t r = 0; r < kMR; ++r) x_row[r] = XRow(c, m + r, segment);
-    const uint8_t* segment_codes = c.w.Codes(p) + segment * c.w.blocks_per_segment() * c.w.block_bytes();
-    const size_t first_group = c.w.scales().group_k == 0 ? 0 : segment * c.w.groups_per_segment();
-    size_t group = 0;
-    for (size_t run_begin = 0; run_begin < segment_k; run_begin += x_group) {
+    internal::XRows<kMR> x;
+    const int32_t* x_sums[kMR];
+    for (size_t r = 0; r < kMR; ++r) {
+      x_row[r] = XRow(c, m + r, segment);
+      x.at[r] = c.xq->Row(x_row[r]);
+      x_sums[r] = c.xq->sums + x_row[r] * c.xq->blocks;
+    }
+    const uint8_t* codes = c.w.Codes(p) + segment * c.w.blocks_per_segment() * block_bytes;
+    size_t group = c.w.scales().group_k == 0 ? 0 : segment * c.w.groups_per_segment();
+    const std::byte* scale = c.w.PanelScales(p) + group * scale_bytes;
+    size_t group_end = weight_group;
+    for (size_t run_begin = 0, x_index = 0; run_begin < segment_k; run_begin += x_group, ++x_index) {
       const size_t run_end = HWY_MIN(segment_k - run_begin, x_group) + run_begin;
       std::memset(run, 0, sizeof(run));
       for (size_t k = run_begin; k < run_end;) {
-        const size_t group_end = (group + 1) * weight_group, end = HWY_MIN(group_end, run_end);
-        const size_t block = k / kBlockK, blocks = (end - k + kBlockK - 1) / kBlockK;
-        internal::XRows<kMR> x;
+        const size_t end = HWY_MIN(group_end, run_end), blocks = (end - k + kBlockK - 1) / kBlockK;
         int32_t x_sum[kMR], begin[kMR];
-        for (size_t r = 0; r < kMR; ++r) {
-          x.at[r] = c.xq->Row(x_row[r]) + k;
-          x_sum[r] = SumOf(c.xq->sums + x_row[r] * c.xq->blocks + block, blocks);
-          begin[r] = ZeroCorrection(c, x_sum[r]);
+        Unrolled<kMR>([&](auto r) LUTRA_TILE {
+          constexpr size_t kR = decltype(r)::value;
+          const int32_t* from = x_sums[kR] + k / kBlockK;
+          if (HWY_LIKELY(blocks <= 4)) {
+            x_sum[kR] = from[0];
+            if (blocks > 1) x_sum[kR] += from[1];
+            if (blocks > 2) x_sum[kR] += from[2];
+            if (blocks > 3) x_sum[kR] += from[3];
+          } else {
+            x_sum[kR] = SumOf(from, blocks);
+          }
+          begin[kR] = zero * x_sum[kR];
+        });
+        const float* factors = reinterpret_cast<const float*>(scale);
+        if (HWY_UNLIKELY(scale_type != DType::kF32)) {
+          ConvertScales(scale, scale_type, buffer);
+          factors = buffer;
         }
-        const SpanScale scale = ScaleOfGroup(c, p, first_group + group, buffer);
+        if (kMR == 1 && weight_group < segment_k) {
+          // From DRAM short spans are too irregular for the CPU's own prefetcher (0.77 -> 0.90 of DRAM read, AVX2,
+          // groups of 64); without groups it needs no help.
+          const uint8_t* ahead = codes + 2048;
+          for (size_t i = 0; i < blocks * block_bytes; i += 64) hwy::Prefetch(ahead + i);
+        }
         for (size_t row = 0; row < kPanelRows; row += kV * lanes) {
-          DotTile<Planes, kMR, kV>(
-              d32, segment_codes + block * c.w.block_bytes() + row * 4, x, begin, blocks, [&](auto&... sum) LUTRA_TILE {
-                Numbered(
-                    [&](auto number, auto& total) LUTRA_TILE {
-                      constexpr size_t kI = decltype(number)::value;
-                      const size_t at = row + kI % kV * lanes;
-                      float* to = run[kI / kV] + at;
-                      hn::Store(ScaleStep(df, scale, at, x_sum[kI / kV], total, hn::Load(df, to)), df, to);
-                    },
-                    sum...);
-              });
+          const auto add = [&](auto number, auto& total) LUTRA_TILE {
+            constexpr size_t kI = decltype(number)::value;
+            const size_t at = row + kI % kV * lanes;
+            float* to = run[kI / kV] + at;
+            hn::Store(PlainScaleStep(df, factors + at, total, hn::Load(df, to)), df, to);
+          };
+          const auto keep = [&](auto number, auto& total) LUTRA_TILE {
+            constexpr size_t kI = decltype(number)::value;
+            hn::Store(total, d32, sums[kI / kV] + row + kI % kV * lanes);
+          };
+          const auto emit = [&](auto&... sum) LUTRA_TILE {
+            if (HWY_LIKELY(plain)) {
+              Numbered(add, sum...);
+            } else {
+              Numbered(keep, sum...);
+            }
+          };
+          DotTile<Planes, kMR, kV>(d32, codes + row * 4, x, k, begin, blocks, emit);
         }
-        if (end == group_end) ++group;
+        if (!plain) {
+          const SpanScale span = ScaleOfGroup(c, p, group, buffer);
+          for (size_t r = 0; r < kMR; ++r) ScaleRow(span, x_sum[r], sums[r], run[r]);
+        }
+        codes += blocks * block_bytes;
+        if (end == group_end) {
+          ++group;
+          group_end += weight_group;
+          scale += scale_bytes;
+        }
         k = end;
       }
-      for (size_t r = 0; r < kMR; ++r) {
-        const float x_scale = c.xq->Scale(x_row[r], run_begin / x_group);
-        for (size_t row = 0; row < kPanelRows; row += lanes) {
-          float* to = acc[r] + row;
-          const auto v = EndRunStep(df, c.y.type == DType::kI32, x_scale, hn::Load(df, run[r] + row), hn::Load(df, to));
-          hn::Store(v, df, to);
-        }
-      }
+      for (size_t r = 0; r < kMR; ++r) EndRun(raw, c.xq->Scale(x_row[r], x_index), run[r], acc[r]);
     }
   }
   for (size_t r = 0; r < kMR; ++r) {

@@ -22,6 +22,14 @@ struct SpanScale {
   bool raw;             // y is i32: `run` holds integers, scales are left out
 };
 
+// 32 numbers of 16 bits as f32.
+HWY_NOINLINE inline void ConvertScales(const std::byte* from, DType type, float* to) {
+  const hn::CappedTag<float, 16> df;
+  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+    hn::StoreU(LoadAsF32(df, from, type, static_cast<ptrdiff_t>(row), hn::Lanes(df)), df, to + row);
+  }
+}
+
 // 16-bit scales go through `buffer` of 2 x 32.
 HWY_INLINE SpanScale ScaleOfGroup(const GemmCall& c, size_t p, size_t group, float* buffer) {
   const DType type = c.w.scales().type;
@@ -30,17 +38,13 @@ HWY_INLINE SpanScale ScaleOfGroup(const GemmCall& c, size_t p, size_t group, flo
   if (offset != nullptr) offset += group * kPanelRows * SizeOf(type);
   SpanScale out{reinterpret_cast<const float*>(scale), reinterpret_cast<const float*>(offset),
                 c.w.format().zero_x2 % 2 != 0, c.y.type == DType::kI32};
-  if (type != DType::kF32) {
-    const hn::CappedTag<float, 16> df;
-    for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-      const auto at = static_cast<ptrdiff_t>(row);
-      hn::StoreU(LoadAsF32(df, scale, type, at, hn::Lanes(df)), df, buffer + row);
-      if (offset != nullptr) {
-        hn::StoreU(LoadAsF32(df, offset, type, at, hn::Lanes(df)), df, buffer + kPanelRows + row);
-      }
-    }
+  if (HWY_UNLIKELY(type != DType::kF32)) {
+    ConvertScales(scale, type, buffer);
     out.scale = buffer;
-    if (offset != nullptr) out.offset = buffer + kPanelRows;
+    if (offset != nullptr) {
+      ConvertScales(offset, type, buffer + kPanelRows);
+      out.offset = buffer + kPanelRows;
+    }
   }
   return out;
 }
@@ -48,50 +52,62 @@ HWY_INLINE SpanScale ScaleOfGroup(const GemmCall& c, size_t p, size_t group, flo
 // What the sums of code * x begin with, so that they end as sums of (code - floor(zero point)) * x.
 HWY_INLINE int32_t ZeroCorrection(const GemmCall& c, int32_t x_sum) { return -(c.w.format().zero_x2 / 2) * x_sum; }
 
-// `sum` as made by ZeroCorrection, for the rows from `row`. Mul, then Add: never fused, so that every target gives the
-// same bits.
+// `sum` as made by ZeroCorrection, for the rows from `row`: neither offsets nor half-integers, y of floats. Mul, then
+// Add: never fused, so that every target gives the same bits.
+template <class DF, class VI>
+HWY_INLINE hn::Vec<DF> PlainScaleStep(DF df, const float* scale, VI sum, hn::Vec<DF> run) {
+  return hn::Add(run, hn::Mul(hn::ConvertTo(df, sum), hn::LoadU(df, scale)));
+}
+// The same for any case.
 template <class DF, class VI>
 HWY_INLINE hn::Vec<DF> ScaleStep(DF df, const SpanScale& s, size_t row, int32_t x_sum, VI sum, hn::Vec<DF> run) {
   const hn::RebindToSigned<DF> d32;
-  if (HWY_UNLIKELY(s.raw)) return hn::BitCast(df, hn::Add(hn::BitCast(d32, run), sum));
-  auto t = hn::ConvertTo(df, sum);
-  if (HWY_UNLIKELY(s.half)) {
-    t = hn::Mul(hn::ConvertTo(df, hn::Sub(hn::Add(sum, sum), hn::Set(d32, x_sum))), hn::Set(df, 0.5f));
+  if (s.raw) return hn::BitCast(df, hn::Add(hn::BitCast(d32, run), sum));
+  if (s.half) {
+    const auto t = hn::Mul(hn::ConvertTo(df, hn::Sub(hn::Add(sum, sum), hn::Set(d32, x_sum))), hn::Set(df, 0.5f));
+    run = hn::Add(run, hn::Mul(t, hn::LoadU(df, s.scale + row)));
+  } else {
+    run = PlainScaleStep(df, s.scale + row, sum, run);
   }
-  run = hn::Add(run, hn::Mul(t, hn::LoadU(df, s.scale + row)));
-  if (HWY_UNLIKELY(s.offset != nullptr)) {
-    const auto x = hn::Set(df, static_cast<float>(x_sum));
-    run = hn::Add(run, hn::Mul(x, hn::LoadU(df, s.offset + row)));
+  if (s.offset == nullptr) return run;
+  const auto x = hn::Set(df, static_cast<float>(x_sum));
+  return hn::Add(run, hn::Mul(x, hn::LoadU(df, s.offset + row)));
+}
+// For 32 rows in memory.
+HWY_NOINLINE inline void ScaleRow(const SpanScale& s, int32_t x_sum, const int32_t* HWY_RESTRICT sums,
+                                  float* HWY_RESTRICT run) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+    hn::StoreU(ScaleStep(df, s, row, x_sum, hn::LoadU(d32, sums + row), hn::LoadU(df, run + row)), df, run + row);
   }
-  return run;
 }
 
-// Ends a run: acc = acc + run * scale_x.
-template <class DF>
-HWY_INLINE hn::Vec<DF> EndRunStep(DF df, bool raw, float x_scale, hn::Vec<DF> run, hn::Vec<DF> acc) {
-  const hn::RebindToSigned<DF> d32;
-  if (HWY_UNLIKELY(raw)) return hn::BitCast(df, hn::Add(hn::BitCast(d32, acc), hn::BitCast(d32, run)));
-  return hn::Add(acc, hn::Mul(run, hn::Set(df, x_scale)));
+// Ends a run of 32 rows: acc = acc + run * scale_x.
+HWY_INLINE void EndRun(bool raw, float x_scale, const float* HWY_RESTRICT run, float* HWY_RESTRICT acc) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
+    const auto v = hn::LoadU(df, run + row), before = hn::LoadU(df, acc + row);
+    const auto sum = hn::BitCast(df, hn::Add(hn::BitCast(d32, before), hn::BitCast(d32, v)));
+    hn::StoreU(raw ? sum : hn::Add(before, hn::Mul(v, hn::Set(df, x_scale))), df, acc + row);
+  }
 }
 
 // Both steps for the 32 sums of code * x of a span, from memory to memory; `run` is zero again where the run ends.
 HWY_NOINLINE inline void AddSpan(const GemmCall& c, size_t p, size_t x_row, const internal::Span& s, int32_t x_sum,
                                  const int32_t* HWY_RESTRICT sums, float* HWY_RESTRICT run, float* HWY_RESTRICT acc) {
-  const hn::CappedTag<float, 16> df;
-  const hn::RebindToSigned<decltype(df)> d32;
-  float buffer[2 * kPanelRows];
+  const hn::CappedTag<int32_t, 16> d32;
+  HWY_ALIGN float buffer[2 * kPanelRows];
+  HWY_ALIGN int32_t corrected[kPanelRows];
   const SpanScale scale = ScaleOfGroup(c, p, s.weight_group, buffer);
-  const auto correction = hn::Set(d32, ZeroCorrection(c, x_sum));
-  const bool ends = internal::EndsRun(c, s);
-  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-    const auto sum = hn::Add(hn::LoadU(d32, sums + row), correction);
-    auto total = ScaleStep(df, scale, row, x_sum, sum, hn::LoadU(df, run + row));
-    if (ends) {
-      const float x_scale = c.xq->Scale(x_row, s.x_group);
-      hn::StoreU(EndRunStep(df, scale.raw, x_scale, total, hn::LoadU(df, acc + row)), df, acc + row);
-      total = hn::Zero(df);
-    }
-    hn::StoreU(total, df, run + row);
+  for (size_t row = 0; row < kPanelRows; row += hn::Lanes(d32)) {
+    hn::Store(hn::Add(hn::LoadU(d32, sums + row), hn::Set(d32, ZeroCorrection(c, x_sum))), d32, corrected + row);
+  }
+  ScaleRow(scale, x_sum, corrected, run);
+  if (internal::EndsRun(c, s)) {
+    EndRun(scale.raw, c.xq->Scale(x_row, s.x_group), run, acc);
+    std::memset(run, 0, kPanelRows * sizeof(float));
   }
 }
 
