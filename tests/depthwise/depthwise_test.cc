@@ -214,9 +214,12 @@ TEST(DepthwiseConv2d, RefusesBadCallsAndWritesNothing) {
   to.data = in.view().data;
   to.type = DType::kBF16;
   EXPECT_EQ(message(nhwc, from, to), overlap);
-  // In place needs 16 channels of an image as scratch, more than the default context has.
-  EXPECT_EQ(message(nhwc, in.in(), in.view()),
-            "DepthwiseConv2d: the plan needs 192000 bytes of scratch per worker in place, the context has " +
+  // In place needs 16 channels of an image as scratch, here more than the default context has.
+  const DepthwisePlan large(kernel, 130, 140, Layout::kNhwc);
+  const ImageBuffer big(Layout::kNhwc, 1, 130, 140, kC);
+  ASSERT_LT(context.scratch_per_worker(), 1164800u);
+  EXPECT_EQ(message(large, big.in(), big.view()),
+            "DepthwiseConv2d: the plan needs 1164800 bytes of scratch per worker in place, the context has " +
                 std::to_string(context.scratch_per_worker()));
   ConvGeometry g;
   g.top = 0;
