@@ -39,7 +39,10 @@ std::string GemmCase::Name() const {
 std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
   static std::shared_ptr<const GemmWeights> last;
   static GemmCase of;
-  if (last != nullptr && of.format == c.format && of.group == c.group && of.n == c.n && of.k == c.k) return last;
+  if (last != nullptr && of.format == c.format && of.group == c.group && of.n == c.n && of.k == c.k &&
+      of.unit == c.unit) {
+    return last;
+  }
   last = nullptr;
   auto made = std::make_shared<GemmWeights>();
   Random random(c.n * 31 + c.k);
@@ -62,7 +65,7 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
   static constexpr auto kCodebook = lutra::TableOf<Codebook4>();
   if (c.format.map == lutra::Map::kTable) coded.table = kCodebook.data();
   lutra::Context context;
-  made->packed = lutra::Pack(coded, context);
+  made->packed = lutra::Pack(coded, context, 1, c.unit);
   of = c;
   last = made;
   return made;

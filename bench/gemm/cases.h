@@ -25,6 +25,7 @@ struct GemmCase {
   size_t n = 0, k = 0, m = 0;
   bool cold = false;     // weights from DRAM, else one matrix again and again
   bool float_x = false;  // f32 activations, else quantised inside the timed call
+  lutra::Unit unit = lutra::Unit::kLane32;
   size_t groups() const { return group == 0 ? 1 : (k + group - 1) / group; }
   double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
   // What a call has to read of the weights: codes and scales of the asked shape.

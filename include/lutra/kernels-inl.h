@@ -4,6 +4,7 @@
 #include "lutra/gemm/quantize-inl.h"
 #include "lutra/gemm/int_dot-inl.h"
 #include "lutra/gemm/int_lanes-inl.h"
+#include "lutra/gemm/shuffle_table-inl.h"
 #include "lutra/gemm/sums_table-inl.h"
 #include "lutra/gemm/tile-inl.h"
 #include "lutra/depthwise/direct-inl.h"

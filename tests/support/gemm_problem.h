@@ -32,6 +32,7 @@ struct GemmSpec {
   const float* table = nullptr;
   size_t m = 1, n = 1, k = 1, segments = 1;  // k of a segment
   Scales scales;
+  Unit unit = Unit::kLane32;
   DType x_type = DType::kI8;  // i8: Activations, whose form is `act`; else a float view
   ActSpec act;
   DType y_type = DType::kF32;
@@ -45,11 +46,12 @@ struct GemmSpec {
     char text[256];
     std::snprintf(
         text, sizeof(text),
-        "%s %zu x %zu x %zu*%zu scales(group %zu %s%s%s) act(%s group %zu%s) y %s+%zu%s%s%s fill %d seed %llu",
-        format.name.data(), m, n, segments, k, scales.group_k, NameOf(scales.type), scales.per_tensor ? " tensor" : "",
-        scales.has_offset ? " offset" : "", NameOf(x_type), act.group_k, act.per_tensor ? " tensor" : "",
-        NameOf(y_type), y_pad, accumulate ? " accumulate" : "", gather ? " gather" : "", scatter ? " scatter" : "",
-        static_cast<int>(fill), static_cast<unsigned long long>(seed));
+        "%s unit %d %zu x %zu x %zu*%zu scales(group %zu %s%s%s) act(%s group %zu%s) y %s+%zu%s%s%s fill %d seed %llu",
+        format.name.data(), static_cast<int>(unit), m, n, segments, k, scales.group_k, NameOf(scales.type),
+        scales.per_tensor ? " tensor" : "", scales.has_offset ? " offset" : "", NameOf(x_type), act.group_k,
+        act.per_tensor ? " tensor" : "", NameOf(y_type), y_pad, accumulate ? " accumulate" : "",
+        gather ? " gather" : "", scatter ? " scatter" : "", static_cast<int>(fill),
+        static_cast<unsigned long long>(seed));
     return text;
   }
 };
@@ -190,7 +192,7 @@ class GemmProblem {
     if (spec_.fill == Fill::kRandom) {
       for (uint8_t& c : codes) c = static_cast<uint8_t>(random_.Below(spec_.format.codes));
     }
-    const PackSpec pack{spec_.format, spec_.scales, spec_.n, spec_.k, spec_.segments};
+    const PackSpec pack{spec_.format, spec_.scales, spec_.n, spec_.k, spec_.segments, spec_.unit};
     const PackedLayout layout = internal::LayoutOf(pack);
     const size_t rows = spec_.scales.per_tensor ? 1 : spec_.n, groups = layout.groups;
     const auto scales = [&] {
@@ -205,7 +207,7 @@ class GemmProblem {
     const CodedMatrix coded{spec_.format, spec_.scales, spec_.n,    k, codes.data(), k,
                             view(scale),  view(offset), spec_.table};
     Context context;
-    const PackedBuffer packed = Pack(coded, context, spec_.segments);
+    const PackedBuffer packed = Pack(coded, context, spec_.segments, spec_.unit);
     blob_.emplace(packed.bytes().size());  // a multiple of 64: aligned at the end of a page
     std::memcpy(blob_->data(), packed.bytes().data(), packed.bytes().size());
     unsigned char* stored = blob_->data() + layout.codes_at;

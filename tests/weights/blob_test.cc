@@ -20,6 +20,7 @@ struct Sample {
   TestFormat format;
   Scales scales;
   size_t n, k, segments;
+  Unit unit = Unit::kLane32;
 };
 std::vector<Sample> Samples() {
   Scales groups, fine, tensor;
@@ -29,16 +30,23 @@ std::vector<Sample> Samples() {
   fine.has_offset = true;
   tensor.per_tensor = true;
   tensor.type = DType::kF16;
-  return {{Of<Ternary>(), {}, 33, 65, 1},       {Of<Int1>(), tensor, 5, 40, 1},
-          {Of<Int3>(), fine, 40, 66, 2},        {Of<Int4>(), groups, 64, 64, 1},
-          {Of<Int8>(), fine, 2, 33, 3},         {Of<testing::Nf4>(), groups, 34, 70, 1},
-          {Of<testing::Five>(), fine, 1, 1, 1}, {Of<Int7>(), fine, 3, 0, 1},
-          {Of<Int2>(), {}, 0, 64, 2},           {Of<testing::Uneven>(), {}, 31, 31, 1}};
+  return {{Of<Ternary>(), {}, 33, 65, 1},
+          {Of<Int1>(), tensor, 5, 40, 1},
+          {Of<Int3>(), fine, 40, 66, 2},
+          {Of<Int4>(), groups, 64, 64, 1},
+          {Of<Int8>(), fine, 2, 33, 3},
+          {Of<testing::Nf4>(), groups, 34, 70, 1},
+          {Of<testing::Five>(), fine, 1, 1, 1},
+          {Of<Int7>(), fine, 3, 0, 1},
+          {Of<Int2>(), {}, 0, 64, 2},
+          {Of<testing::Uneven>(), {}, 31, 31, 1},
+          {Of<Int1>(), groups, 33, 70, 1, Unit::kByteRow},
+          {Of<testing::Five>(), fine, 5, 66, 2, Unit::kByteRow}};
 }
 PackedBuffer PackSample(const Sample& s) {
   Context context;
   const size_t k = s.k / s.segments * s.segments;
-  return Pack(Coded(s.format, s.scales, s.n, k, s.segments, 11), context, s.segments);
+  return Pack(Coded(s.format, s.scales, s.n, k, s.segments, 11), context, s.segments, s.unit);
 }
 
 // A copy that faults on every read outside of it; aligned, since blobs are multiples of 64 bytes.

@@ -19,12 +19,21 @@ uint64_t Fnv(std::span<const std::byte> bytes) {
   return hash;
 }
 
+constexpr Unit kUnits[] = {Unit::kLane32, Unit::kByteRow};
+
 // The code of (row, k) as the drawing in packed.h says: plane by plane, unit u, byte kk, field j.
 unsigned DrawnCode(const PackedMatrix& w, size_t row, size_t k) {
   const size_t segment = k / w.segment_k(), in_segment = k % w.segment_k();
   const size_t block = segment * ((w.segment_k() + 31) / 32) + in_segment / 32;
   const uint8_t* at = w.Codes(row / 32) + block * 128 * w.format().bits;
   unsigned code = 0, low = 0;
+  if (w.unit() == Unit::kByteRow) {
+    for (size_t p = 0; p < w.format().bits; ++p, at += 128) {
+      const size_t in_block = in_segment % 32, r = row % 32;
+      code |= (unsigned{at[r / 16 * 64 + in_block / 8 * 16 + r % 16]} >> (in_block % 8) & 1u) << p;
+    }
+    return code;
+  }
   for (const size_t b : w.format().planes) {
     if (b == 0) continue;
     const size_t in_block = in_segment % 32, u = in_block / (32 / b), j = in_block % (32 / b) / 4, kk = in_block % 4;
@@ -81,8 +90,11 @@ TEST_P(Packed, EqualsTheCodesForAllShapes) {
     for (const size_t k : kSizes) {
       const Scales scales = ScalesNumber(++i);
       const Coded coded(GetParam(), scales, n, k, 1, static_cast<unsigned>(i));
-      const PackedBuffer packed = Pack(coded, context);
-      ASSERT_NO_FATAL_FAILURE(ExpectSame(packed, coded)) << n << " x " << k << ", scales " << i;
+      for (const Unit unit : kUnits) {
+        const PackedBuffer packed = Pack(coded, context, 1, unit);
+        ASSERT_EQ(packed.matrix().unit(), unit);
+        ASSERT_NO_FATAL_FAILURE(ExpectSame(packed, coded)) << n << " x " << k << ", scales " << i;
+      }
     }
   }
 }
@@ -94,10 +106,12 @@ TEST_P(Packed, EqualsTheCodesForSegments) {
     for (const size_t segment_k : {0u, 1u, 31u, 33u, 64u, 65u}) {
       for (const size_t n : {1u, 33u}) {
         const Coded coded(GetParam(), ScalesNumber(++i), n, segments * segment_k, segments);
-        const PackedBuffer packed = Pack(coded, context, segments);
-        EXPECT_EQ(packed.matrix().segments(), segments);
-        EXPECT_EQ(packed.matrix().segment_k(), segment_k);
-        ASSERT_NO_FATAL_FAILURE(ExpectSame(packed, coded)) << n << " x " << segments << " x " << segment_k;
+        for (const Unit unit : kUnits) {
+          const PackedBuffer packed = Pack(coded, context, segments, unit);
+          EXPECT_EQ(packed.matrix().segments(), segments);
+          EXPECT_EQ(packed.matrix().segment_k(), segment_k);
+          ASSERT_NO_FATAL_FAILURE(ExpectSame(packed, coded)) << n << " x " << segments << " x " << segment_k;
+        }
       }
     }
   }
@@ -110,8 +124,9 @@ TEST_P(Packed, RowRangesInAnyOrderAndThreadsGiveTheSameBytes) {
   scales.has_offset = true;
   const size_t n = 161, k = 70;
   const Coded coded(GetParam(), scales, n, k);
-  const PackedBuffer whole = Pack(coded, context);
-  const PackSpec spec{GetParam().info, scales, n, k};
+  const Unit unit = GetParam().info.bits % 2 == 0 ? Unit::kLane32 : Unit::kByteRow;
+  const PackedBuffer whole = Pack(coded, context, 1, unit);
+  const PackSpec spec{GetParam().info, scales, n, k, 1, unit};
   ASSERT_EQ(PackedBytes(spec), whole.bytes().size());
 
   const testing::GuardedBuffer<std::byte> blob(whole.bytes().size());
@@ -129,7 +144,7 @@ TEST_P(Packed, RowRangesInAnyOrderAndThreadsGiveTheSameBytes) {
 
   testing::ThreeThreads threads;
   Context parallel(threads.AsExecutor());
-  const PackedBuffer same = Pack(coded, parallel);
+  const PackedBuffer same = Pack(coded, parallel, 1, unit);
   EXPECT_EQ(threads.runs, 1u);
   EXPECT_TRUE(std::equal(same.bytes().begin(), same.bytes().end(), whole.bytes().begin()));
 }
@@ -141,35 +156,37 @@ TEST_P(Packed, RowsAndKsAreThoseOfTheWhole) {
   scales.group_k = 32;
   scales.has_offset = true;
   const Coded coded(GetParam(), scales, n, k);
-  const PackedBuffer buffer = Pack(coded, context);
-  const PackedMatrix w = buffer;
-  for (const auto& [begin, end] :
-       {std::pair<size_t, size_t>{0, 97}, {0, 0}, {32, 32}, {0, 32}, {32, 96}, {64, 97}, {96, 97}}) {
-    const PackedMatrix part = w.Rows(begin, end);
-    ASSERT_EQ(part.n(), end - begin);
-    EXPECT_EQ(part.panels(), (end - begin + 31) / 32);
-    EXPECT_TRUE(part.Verify().ok());
-    std::vector<float> out(k);
-    for (size_t row = 0; row < part.n(); ++row) {
-      part.DecodeRow(row, out.data());
-      for (size_t i = 0; i < k; ++i) ASSERT_EQ(out[i], coded.Value(begin + row, i));
+  for (const Unit unit : kUnits) {
+    const PackedBuffer buffer = Pack(coded, context, 1, unit);
+    const PackedMatrix w = buffer;
+    for (const auto& [begin, end] :
+         {std::pair<size_t, size_t>{0, 97}, {0, 0}, {32, 32}, {0, 32}, {32, 96}, {64, 97}, {96, 97}}) {
+      const PackedMatrix part = w.Rows(begin, end);
+      ASSERT_EQ(part.n(), end - begin);
+      EXPECT_EQ(part.panels(), (end - begin + 31) / 32);
+      EXPECT_TRUE(part.Verify().ok());
+      std::vector<float> out(k);
+      for (size_t row = 0; row < part.n(); ++row) {
+        part.DecodeRow(row, out.data());
+        for (size_t i = 0; i < k; ++i) ASSERT_EQ(out[i], coded.Value(begin + row, i));
+      }
     }
-  }
-  for (const auto& [begin, end] :
-       {std::pair<size_t, size_t>{0, 130}, {0, 0}, {64, 64}, {0, 32}, {32, 128}, {64, 130}, {128, 130}}) {
-    const PackedMatrix part = w.Rows(32, 97).Ks(begin, end);
-    ASSERT_EQ(part.k(), end - begin);
-    EXPECT_EQ(part.groups(), (end - begin + 31) / 32);
-    EXPECT_TRUE(part.Verify().ok());
-    std::vector<float> out(part.k());
-    for (size_t row = 0; row < part.n(); ++row) {
-      part.DecodeRow(row, out.data());
-      for (size_t i = 0; i < part.k(); ++i) ASSERT_EQ(out[i], coded.Value(32 + row, begin + i));
+    for (const auto& [begin, end] :
+         {std::pair<size_t, size_t>{0, 130}, {0, 0}, {64, 64}, {0, 32}, {32, 128}, {64, 130}, {128, 130}}) {
+      const PackedMatrix part = w.Rows(32, 97).Ks(begin, end);
+      ASSERT_EQ(part.k(), end - begin);
+      EXPECT_EQ(part.groups(), (end - begin + 31) / 32);
+      EXPECT_TRUE(part.Verify().ok());
+      std::vector<float> out(part.k());
+      for (size_t row = 0; row < part.n(); ++row) {
+        part.DecodeRow(row, out.data());
+        for (size_t i = 0; i < part.k(); ++i) ASSERT_EQ(out[i], coded.Value(32 + row, begin + i));
+      }
     }
+    // Rows of rows, Ks of Ks.
+    EXPECT_EQ(w.Rows(32, 97).Rows(32, 65).Code(0, 3), coded.Code(64, 3));
+    EXPECT_EQ(w.Ks(32, 130).Ks(64, 98).Code(5, 1), coded.Code(5, 97));
   }
-  // Rows of rows, Ks of Ks.
-  EXPECT_EQ(w.Rows(32, 97).Rows(32, 65).Code(0, 3), coded.Code(64, 3));
-  EXPECT_EQ(w.Ks(32, 130).Ks(64, 98).Code(5, 1), coded.Code(5, 97));
 }
 
 TEST_P(Packed, KsOfSegmentsAreWholeSegments) {
@@ -178,7 +195,7 @@ TEST_P(Packed, KsOfSegmentsAreWholeSegments) {
     Scales scales;
     scales.group_k = group_k;
     const Coded coded(GetParam(), scales, 33, 4 * 35, 4);
-    const PackedBuffer buffer = Pack(coded, context, 4);
+    const PackedBuffer buffer = Pack(coded, context, 4, group_k == 0 ? Unit::kLane32 : Unit::kByteRow);
     const PackedMatrix w = buffer;
     for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 4}, {1, 3}, {3, 4}, {0, 1}, {2, 2}}) {
       const PackedMatrix part = w.Ks(begin * 35, end * 35);
@@ -217,9 +234,10 @@ TEST(PackedLayout, AsDrawn) {
 // Files that exist must stay readable: a change of these is a change of PackedHeader::kVersion.
 TEST(PackedLayout, GoldenHashes) {
   Context context;
-  const auto hash = [&](const TestFormat& f, const Scales& s, size_t n, size_t k, size_t segments) {
+  const auto hash = [&](const TestFormat& f, const Scales& s, size_t n, size_t k, size_t segments,
+                        Unit unit = Unit::kLane32) {
     const Coded coded(f, s, n, k, segments, 7);
-    return Fnv(Pack(coded, context, segments).bytes());
+    return Fnv(Pack(coded, context, segments, unit).bytes());
   };
   Scales groups;
   groups.group_k = 40;
@@ -237,6 +255,9 @@ TEST(PackedLayout, GoldenHashes) {
   EXPECT_EQ(hash(Of<testing::Nf4>(), groups, 32, 80, 1), 0x40D8F9F98AEF0526u);
   EXPECT_EQ(hash(Of<testing::Five>(), {}, 2, 33, 1), 0xAF71856D5C685C99u);
   EXPECT_EQ(hash(Of<Int2>(), {}, 0, 0, 1), 0xFD0C20B87F0962D9u);
+  EXPECT_EQ(hash(Of<Int1>(), tensor, 64, 128, 1, Unit::kByteRow), 0x9676D0B4CFA7C749u);
+  EXPECT_EQ(hash(Of<Int3>(), groups, 31, 97, 1, Unit::kByteRow), 0x5D9A4F0B93FD7900u);
+  EXPECT_EQ(hash(Of<testing::Five>(), {}, 40, 3 * 45, 3, Unit::kByteRow), 0x1C047B645EA764A2u);
 }
 
 TEST(PackedErrors, Spec) {
@@ -282,8 +303,8 @@ TEST(PackedErrors, Spec) {
   s.format = TableFormat(0x8000, "mine", 2, 4);
   s.format.zero_x2 = 1;
   expect("format: zero_x2 is 1, must be 0 with a table");
-  s.unit = static_cast<Unit>(1);
-  expect("unit is 1, allowed is 0");
+  s.unit = static_cast<Unit>(2);
+  expect("unit is 2, allowed are 0 and 1");
   s.scales.type = DType::kI8;
   expect("scales: type is i8, allowed are f32, bf16, f16");
   s.scales.per_tensor = true;

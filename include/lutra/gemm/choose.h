@@ -4,7 +4,11 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot", "int_lanes", "sums_table", "tile"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot", "int_lanes", "sums_table", "tile", "shuffle_table"};
+
+// In order of preference; shuffle_table and the two before it read different units.
+inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kSumsTable, GemmAlgo::kIntDot, GemmAlgo::kShuffleTable,
+                                          GemmAlgo::kIntLanes, GemmAlgo::kTile};
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
@@ -16,6 +20,13 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
   if (c.xq == nullptr) return "x is float: pass Activations for the integer path";
   if (!affine) return "a table format has no integer codes";
   if (c.y.type == DType::kI32 && c.w.format().zero_x2 % 2 != 0) return "a half-integer zero point has no i32 sums";
+  if (algo == GemmAlgo::kShuffleTable) {
+    if (c.w.unit() != Unit::kByteRow) return "w is packed in Unit::kLane32, not in kByteRow";
+    if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
+    return nullptr;
+  }
+  if (algo != GemmAlgo::kIntLanes && c.w.unit() != Unit::kLane32)
+    return "w is packed in Unit::kByteRow, not in kLane32";
   if (algo == GemmAlgo::kSumsTable) {
     if (kernels.int_dot != nullptr && kernels.sums_table.run == nullptr) {
       return "tables are for one plane of 1 or 2 bits, and vectors of a fixed size";
@@ -50,7 +61,7 @@ inline TablesFrom TablesPayFrom(const FormatInfo& f, const SumsKernel& k) {
 // The chosen algorithm, kAuto where none can run.
 inline GemmAlgo Choose(const GemmCall& c, const FormatKernels& kernels) {
   if (c.algo != GemmAlgo::kAuto) return WhyNot(c.algo, c, kernels) == nullptr ? c.algo : GemmAlgo::kAuto;
-  for (const GemmAlgo algo : {GemmAlgo::kSumsTable, GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
+  for (const GemmAlgo algo : kGemmAlgos) {
     if (WhyNot(algo, c, kernels) != nullptr) continue;
     const TablesFrom from = TablesPayFrom(c.w.format(), kernels.sums_table);
     if (algo == GemmAlgo::kSumsTable && (RowsOf(c) < from.m || c.w.n() < from.n)) continue;

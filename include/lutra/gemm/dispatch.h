@@ -9,11 +9,12 @@ LUTRA_DISPATCHED_T(PickIntDot, IntDot)
 LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
 LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
+LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED(PickTile, Tile)
 
 template <int64_t kTargets>
 CommonKernels PickCommon(int64_t target) {
-  return {PickIntLanes<kTargets>(target), PickTile<kTargets>(target)};
+  return {PickIntLanes<kTargets>(target), PickTile<kTargets>(target), PickShuffleTable<kTargets>(target)};
 }
 
 // The kernels of one width of codes.

@@ -164,17 +164,20 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
     Fail("Gemm: algo is %s, which cannot run here: %s", kGemmAlgoNames[static_cast<int>(c.algo)],
          WhyNot(asked, c, kernels));
   }
-  t.kernel = algo == GemmAlgo::kIntDot      ? kernels.int_dot
-             : algo == GemmAlgo::kSumsTable ? kernels.sums_table.run
-             : algo == GemmAlgo::kIntLanes  ? common.int_lanes
-                                            : common.tile;
-  t.unpack = kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
+  t.kernel = algo == GemmAlgo::kIntDot         ? kernels.int_dot
+             : algo == GemmAlgo::kSumsTable    ? kernels.sums_table.run
+             : algo == GemmAlgo::kIntLanes     ? common.int_lanes
+             : algo == GemmAlgo::kShuffleTable ? common.shuffle_table
+                                               : common.tile;
+  t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
   t.rows_per_task = algo == GemmAlgo::kTile ? kTileRows : kRowsPerTask;
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
-  const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : 4 * workers;
+  // Each task of shuffle_table makes tables of its own, so it gets as few as there are workers.
+  const size_t per_worker = algo == GemmAlgo::kShuffleTable ? 1 : 4;
+  const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : per_worker * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
   t.panels_per_task = panels == 0 ? 1 : (panels + panel_tasks - 1) / panel_tasks;
   if (algo == GemmAlgo::kSumsTable) SplitSums(t, kernels, workers);
@@ -217,13 +220,14 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
         e.algo == GemmAlgo::kIntDot
             ? (decode ? "DRAM read of the weights, or the dot product's port where they are cached"
                       : "the dot product's port")
-        : e.algo == GemmAlgo::kSumsTable ? "L1 loads of table lines, and the stores that build them"
-        : e.algo == GemmAlgo::kIntLanes  ? "unpacking and 32-bit multiplies"
-        : RowsOf(call) <= kFusedRows     ? "decoding of the weights (from 2 rows on beside the FMA port)"
-                                         : "the FMA port",
+        : e.algo == GemmAlgo::kSumsTable    ? "L1 loads of table lines, and the stores that build them"
+        : e.algo == GemmAlgo::kShuffleTable ? "vector operations: lookups and sums of bytes, once per bit of the codes"
+        : e.algo == GemmAlgo::kIntLanes     ? "unpacking and 32-bit multiplies"
+        : RowsOf(call) <= kFusedRows        ? "decoding of the weights (from 2 rows on beside the FMA port)"
+                                            : "the FMA port",
         "", "");
   }
-  for (const GemmAlgo algo : {GemmAlgo::kSumsTable, GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile}) {
+  for (const GemmAlgo algo : kGemmAlgos) {
     if (algo == e.algo) continue;
     const char* why = WhyNot(algo, call, kernels);
     add("not ", kGemmAlgoNames[static_cast<int>(algo)], ": ",

@@ -123,11 +123,12 @@ HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const interna
   const hn::CappedTag<float, 16> df;
   const uint8_t* at = m.Codes(p) + (segment * m.blocks_per_segment() + k0 / kBlockK) * m.block_bytes();
   const size_t blocks = (k1 - k0 + kBlockK - 1) / kBlockK;
+  const bool lanes = m.unit() == Unit::kLane32;
 #if LUTRA_LOOKUP_BITS != 0
-  if (f.bits <= LUTRA_LOOKUP_BITS && f.planes[1] == 0) return DecodePlane<LookupCodes>(at, values, blocks, w);
+  if (lanes && f.bits <= LUTRA_LOOKUP_BITS && f.planes[1] == 0) return DecodePlane<LookupCodes>(at, values, blocks, w);
 #endif
 #if LUTRA_LOOKUP_BITS != 4
-  if (HasMantissaCodes(f)) return DecodePlane<MantissaCodes>(at, values, blocks, w);
+  if (lanes && HasMantissaCodes(f)) return DecodePlane<MantissaCodes>(at, values, blocks, w);
 #endif
   const hn::RebindToSigned<decltype(df)> d32;
   const hn::Rebind<uint8_t, decltype(df)> d8;

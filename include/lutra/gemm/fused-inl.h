@@ -214,7 +214,7 @@ HWY_INLINE bool Fused(const internal::GemmTask& t, const internal::GemmTile& tas
   return false;  // SSE's 16 registers of 4 lanes gain nothing
 #else
   const FormatInfo& f = t.call.w.format();
-  if (f.planes[1] != 0 || t.call.w.scales().group_k % kBlockK != 0) return false;
+  if (t.call.w.unit() != Unit::kLane32 || f.planes[1] != 0 || t.call.w.scales().group_k % kBlockK != 0) return false;
   FusedFn tiles[kFusedMR];
   if (HasMantissaCodes(f) && f.bits > LUTRA_LOOKUP_BITS) {
     tiles[0] = &FusedTile<MantissaCodes, 1>;

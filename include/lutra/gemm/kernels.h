@@ -44,13 +44,28 @@ struct FormatKernels {
 struct CommonKernels {
   GemmFn int_lanes = nullptr;
   GemmFn tile = nullptr;
+  GemmFn shuffle_table = nullptr;
 };
 
 // The UnpackFn of formats that have no kernel of their own.
 inline void UnpackAny(const uint8_t* block, const FormatInfo& format, uint8_t* codes) {
   for (size_t k = 0; k < kBlockK; ++k) {
     for (size_t row = 0; row < kPanelRows; ++row) {
-      codes[k * kPanelRows + row] = static_cast<uint8_t>(CodeIn(block, format, row, k));
+      codes[k * kPanelRows + row] = static_cast<uint8_t>(CodeIn(block, format, Unit::kLane32, row, k));
+    }
+  }
+}
+
+// The UnpackFn of Unit::kByteRow.
+inline void UnpackBits(const uint8_t* block, const FormatInfo& format, uint8_t* codes) {
+  std::memset(codes, 0, kBlockK * kPanelRows);
+  for (unsigned p = 0; p < format.bits; ++p, block += 128) {
+    for (size_t k = 0; k < kBlockK; ++k) {
+      for (size_t half = 0; half < 2; ++half) {
+        const uint8_t* from = block + half * 64 + k / 8 * 16;
+        uint8_t* to = codes + k * kPanelRows + half * 16;
+        for (size_t row = 0; row < 16; ++row) to[row] |= static_cast<uint8_t>((from[row] >> k % 8 & 1) << p);
+      }
     }
   }
 }

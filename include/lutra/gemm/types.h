@@ -35,10 +35,11 @@ class Activations {
 
 enum class GemmAlgo : uint8_t {
   kAuto,
-  kIntDot,     // integer dot products of whole blocks: affine formats, groups of a multiple of 32
-  kIntLanes,   // the same sums for groups of any size
-  kSumsTable,  // the same sums by tables, 32 rows of x at a time: affine formats of 1 and 2 bits, large M and N
-  kTile,       // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
+  kIntDot,        // integer dot products of whole blocks: affine formats, groups of a multiple of 32
+  kIntLanes,      // the same sums for groups of any size
+  kSumsTable,     // the same sums by tables, 32 rows of x at a time: affine formats of 1 and 2 bits, large M and N
+  kTile,          // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
+  kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
 };
 
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.

@@ -15,7 +15,7 @@ inline Status SpecOf(const PackedHeader& h, PackSpec* spec) {
     return Error("Map: version is %u, this lutra reads %u: pack the weights again", h.version, PackedHeader::kVersion);
   }
   if (h.scale_type > uint8_t{2} || h.super_type > uint8_t{8} || h.per_tensor > 1 || h.has_offset > 1 || h.map > 1 ||
-      h.unit > 0) {
+      h.unit > 1) {
     return Error("Map: scale_type %u, super_type %u, per_tensor %u, has_offset %u, map %u or unit %u is out of range",
                  h.scale_type, h.super_type, h.per_tensor, h.has_offset, h.map, h.unit);
   }
@@ -96,8 +96,34 @@ inline void CheckCoded(const char* what, const CodedMatrix& c, const PackSpec& s
   }
 }
 
+// Unit::kByteRow: eight codes at a time; the product gathers their bits, lowest k first, in its top byte.
+inline void PackByteRow(const uint8_t* codes, const FormatInfo& f, size_t row, uint8_t* block) {
+  uint8_t* at = block + row / 16 * 64 + row % 16;
+  for (size_t k = 0; k < kBlockK; k += 8, at += 16) {
+    uint64_t eight;
+    std::memcpy(&eight, codes + k, 8);
+    for (unsigned p = 0; p < f.bits; ++p) {
+      const uint64_t bits = eight >> p & 0x0101010101010101u;
+      at[size_t{128} * p] = static_cast<uint8_t>(bits * 0x0102040810204080u >> 56);
+    }
+  }
+}
+// And back: each byte keeps its own bit, then turns it into 0 or 1.
+inline void UnpackByteRow(const uint8_t* block, const FormatInfo& f, size_t row, uint8_t* codes) {
+  const uint8_t* at = block + row / 16 * 64 + row % 16;
+  for (size_t k = 0; k < kBlockK; k += 8, at += 16) {
+    uint64_t eight = 0;
+    for (unsigned p = 0; p < f.bits; ++p) {
+      const uint64_t own = at[size_t{128} * p] * 0x0101010101010101u & 0x8040201008040201u;
+      eight |= ((own + 0x7F7F7F7F7F7F7F7Fu) >> 7 & 0x0101010101010101u) << p;
+    }
+    std::memcpy(codes + k, &eight, 8);
+  }
+}
+
 // A row's codes of one block to its lanes: four codes at a time, byte by byte, as the units are drawn.
-inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, size_t row, uint8_t* block) {
+inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, Unit layout, size_t row, uint8_t* block) {
+  if (layout == Unit::kByteRow) return PackByteRow(codes, f, row, block);
   unsigned done = 0;
   uint8_t* unit = block + row * 4;
   for (const unsigned b : f.planes) {
@@ -118,7 +144,8 @@ inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, size_t row, 
 }
 
 // And back.
-inline void UnpackBlockRow(const uint8_t* block, const FormatInfo& f, size_t row, uint8_t* codes) {
+inline void UnpackBlockRow(const uint8_t* block, const FormatInfo& f, Unit layout, size_t row, uint8_t* codes) {
+  if (layout == Unit::kByteRow) return UnpackByteRow(block, f, row, codes);
   unsigned done = 0;
   const uint8_t* unit = block + row * 4;
   std::memset(codes, 0, kBlockK);
@@ -163,7 +190,7 @@ inline void PackPanel(const CodedMatrix& c, const PackSpec& s, const PackedLayou
         std::memcpy(tail, from, left);
         from = tail;
       }
-      PackBlockRow(from, s.format, row, codes + block * 128 * s.format.bits);
+      PackBlockRow(from, s.format, s.unit, row, codes + block * 128 * s.format.bits);
     }
   }
   for (size_t row = 0; row < rows; ++row) {
@@ -230,7 +257,7 @@ inline size_t PackSome(std::span<std::byte> blob, size_t n0, const CodedMatrix& 
   PackedMatrix all;
   const Status status = PackedMatrix::Map(blob, &all);
   if (!status.ok()) Fail("PackRows: blob: %s", status.message());
-  const PackSpec spec{all.format(), all.scales(), all.n(), all.segment_k(), all.segments()};
+  const PackSpec spec{all.format(), all.scales(), all.n(), all.segment_k(), all.segments(), all.unit()};
   const PackedLayout l = internal::LayoutOf(spec);
   if (n0 % kPanelRows != 0 || n0 > spec.n || rows.n > spec.n - n0 ||
       (rows.n % kPanelRows != 0 && n0 + rows.n != spec.n)) {
@@ -271,10 +298,10 @@ inline void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& ro
   internal::PackSome(blob, n0, rows, context);
 }
 
-inline PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments) {
+inline PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments, Unit unit) {
   if (segments == 0 || rows.k % segments != 0)
     Fail("Pack: segments is %zu, must divide rows.k = %zu", segments, rows.k);
-  const PackSpec spec{rows.format, rows.scales, rows.n, rows.k / segments, segments};
+  const PackSpec spec{rows.format, rows.scales, rows.n, rows.k / segments, segments, unit};
   PackedBuffer buffer = PackedBuffer::Allocate(PackedBytes(spec));
   const Status status = BeginPack(spec, buffer.bytes(), rows.table);
   if (!status.ok()) Fail("Pack: %s", status.message());
@@ -327,6 +354,7 @@ LUTRA_MEMBER Status PackedMatrix::Map(std::span<const std::byte> blob, PackedMat
   PackedMatrix m;
   m.format_ = spec.format;
   m.scales_ = spec.scales;
+  m.unit_ = spec.unit;
   m.n_ = spec.n;
   m.segment_k_ = spec.segment_k;
   m.segments_ = spec.segments;
@@ -343,7 +371,7 @@ LUTRA_MEMBER Status PackedMatrix::Map(std::span<const std::byte> blob, PackedMat
 
 LUTRA_MEMBER unsigned PackedMatrix::Code(size_t row, size_t k) const {
   const size_t block = k / segment_k_ * blocks_per_segment() + k % segment_k_ / kBlockK;
-  return internal::CodeIn(Codes(row / kPanelRows) + block * block_bytes(), format_, row % kPanelRows,
+  return internal::CodeIn(Codes(row / kPanelRows) + block * block_bytes(), format_, unit_, row % kPanelRows,
                           k % segment_k_ % kBlockK);
 }
 LUTRA_MEMBER float PackedMatrix::ScaleOf(size_t row, size_t group) const {
@@ -385,7 +413,7 @@ inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
         next_group += group_k;
       }
       if (k % kBlockK == 0) {
-        UnpackBlockRow(block, w.format(), row % kPanelRows, codes);
+        UnpackBlockRow(block, w.format(), w.unit(), row % kPanelRows, codes);
         block += w.block_bytes();
       }
       const float scaled = ValueOf(w.format(), w.table(), codes[k % kBlockK]) * scale;
@@ -425,7 +453,7 @@ inline Status VerifyBlock(const PackedMatrix& w, size_t panel, size_t segment, s
   const uint8_t* block = w.Codes(panel) + (segment * w.blocks_per_segment() + k0 / kBlockK) * w.block_bytes();
   for (size_t row = 0; row < kPanelRows; ++row) {
     uint8_t codes[kBlockK], most = 0;
-    UnpackBlockRow(block, f, row, codes);
+    UnpackBlockRow(block, f, w.unit(), row, codes);
     for (const uint8_t code : codes) most = code > most ? code : most;
     if (most == 0 || (most < f.codes && row < rows && columns >= kBlockK)) continue;
     for (size_t k = 0; k < kBlockK; ++k) {

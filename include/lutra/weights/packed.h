@@ -12,6 +12,12 @@
 //     bits 5:4      8        9       10       11       field 2
 //     bits 7:6     12       13       14       15       field 3
 //
+// That is Unit::kLane32. Unit::kByteRow holds the same blocks as planes of single bits, whatever the format's planes
+// are; plane p, of bit p of the codes, has 128 bytes:
+//
+//   [row / 16: 2][k / 8: 4][row % 16: 16], bit k % 8. 16 neighbouring bytes are 16 rows at the same 8 k: both nibbles
+//   index a table of 16 sums of four activations, and 16 lookups are one byte shuffle.
+//
 // Each segment of K is padded to whole blocks, the rows to whole panels; padding is zero bits and zero scales, and
 // activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target and no vector length.
 #pragma once
@@ -28,8 +34,11 @@ namespace lutra { inline namespace v0 {
 
 inline constexpr size_t kPanelRows = 32, kBlockK = 32;
 
-// Which bytes neighbour each other. More units come with the kernels that read them.
-enum class Unit : uint8_t { kLane32 };
+// Which bytes neighbour each other, drawn above; each unit has its kernels.
+enum class Unit : uint8_t {
+  kLane32,   // int_dot
+  kByteRow,  // shuffle_table
+};
 
 // What to pack: w[n, segments * segment_k]. Segments are the pieces of K that RowMap gathers (convolution taps);
 // a plain matrix has one.
@@ -98,6 +107,7 @@ class PackedMatrix {
   LUTRA_MEMBER size_t segment_k() const { return segment_k_; }
   LUTRA_MEMBER size_t segments() const { return segments_; }
   LUTRA_MEMBER const FormatInfo& format() const { return format_; }
+  LUTRA_MEMBER Unit unit() const { return unit_; }
   LUTRA_MEMBER const Scales& scales() const { return scales_; }
   LUTRA_MEMBER size_t groups() const { return scales_.group_k == 0 ? 1 : groups_per_segment_ * segments_; }
   LUTRA_MEMBER size_t groups_per_segment() const { return groups_per_segment_; }
@@ -123,6 +133,7 @@ class PackedMatrix {
  private:
   FormatInfo format_;
   Scales scales_;
+  Unit unit_ = Unit::kLane32;
   size_t n_ = 0, segment_k_ = 0, segments_ = 0, groups_per_segment_ = 0;
   size_t panel_bytes_ = 0, scale_panel_bytes_ = 0;
   const uint8_t* codes_ = nullptr;
@@ -204,7 +215,7 @@ inline Status CheckSpec(const PackSpec& s) {
   if (f.id < 0x8000 && own && f != Ternary::info && (f.map == Map::kTable || f != IntFormat(f.bits, f.zero_x2))) {
     return Error("format: id is 0x%x, which is lutra's and not this format; a format of yours begins at 0x8000", f.id);
   }
-  if (s.unit > Unit::kLane32) return Error("unit is %d, allowed is 0", static_cast<int>(s.unit));
+  if (s.unit > Unit::kByteRow) return Error("unit is %d, allowed are 0 and 1", static_cast<int>(s.unit));
   if (!IsFloat(s.scales.type)) {
     return Error("scales: type is %s, allowed are f32, bf16, f16", NameOf(s.scales.type));
   }
@@ -267,8 +278,13 @@ constexpr FieldAt FieldOf(size_t plane_at, unsigned b, size_t row, size_t k) {
   return {plane_at + k / unit_k * 128 + row * 4 + in_unit % 4, static_cast<unsigned>(in_unit / 4) * b};
 }
 
-inline unsigned CodeIn(const uint8_t* block, const FormatInfo& f, size_t row, size_t k) {
+inline unsigned CodeIn(const uint8_t* block, const FormatInfo& f, Unit unit, size_t row, size_t k) {
   unsigned code = 0, done = 0;
+  if (unit == Unit::kByteRow) {
+    const uint8_t* at = block + row / 16 * 64 + k / 8 * 16 + row % 16;
+    for (unsigned p = 0; p < f.bits; ++p) code |= (unsigned{at[size_t{128} * p]} >> k % 8 & 1u) << p;
+    return code;
+  }
   size_t plane_at = 0;
   for (const unsigned b : f.planes) {
     if (b == 0) break;
@@ -302,8 +318,8 @@ Status BeginPack(const PackSpec& spec, std::span<std::byte> blob, const float* t
 // that the format does not use, or a scale that Scales::type does not hold; nothing is written then.
 void PackRows(std::span<std::byte> blob, size_t n0, const CodedMatrix& rows, Context& context);
 
-// All of it at once, into new memory (so not with Share). segments: see PackSpec.
-PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments = 1);
+// All of it at once, into new memory (so not with Share). segments, unit: see PackSpec.
+PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments = 1, Unit unit = Unit::kLane32);
 
 }}  // namespace lutra::LUTRA_NS
 

@@ -426,9 +426,10 @@ inline CodedBuffer EncodeWeights(ConstMatrixView w, const FormatInfo& format, co
 
 // Encodes and packs.
 inline PackedBuffer QuantizeWeights(ConstMatrixView w, const FormatInfo& format, const Scales& scales, Fit fit,
-                                    Context& context, size_t segments = 1, const float* table = nullptr) {
+                                    Context& context, size_t segments = 1, const float* table = nullptr,
+                                    Unit unit = Unit::kLane32) {
   const CodedBuffer coded = EncodeWeights(w, format, scales, fit, context, segments, table);
-  return Pack(coded, context, segments);
+  return Pack(coded, context, segments, unit);
 }
 
 // With the table, if it has one, from the format: QuantizeWeights<Ternary>(w, {}, Fit::kAbsMean, context).
@@ -438,9 +439,10 @@ CodedBuffer EncodeWeights(ConstMatrixView w, const Scales& scales, Fit fit, Cont
   return EncodeWeights(w, Format::info, scales, fit, context, segments, table.data());
 }
 template <class Format>
-PackedBuffer QuantizeWeights(ConstMatrixView w, const Scales& scales, Fit fit, Context& context, size_t segments = 1) {
+PackedBuffer QuantizeWeights(ConstMatrixView w, const Scales& scales, Fit fit, Context& context, size_t segments = 1,
+                             Unit unit = Unit::kLane32) {
   const auto table = TableOf<Format>();
-  return QuantizeWeights(w, Format::info, scales, fit, context, segments, table.data());
+  return QuantizeWeights(w, Format::info, scales, fit, context, segments, table.data(), unit);
 }
 
 }  // namespace LUTRA_NS
