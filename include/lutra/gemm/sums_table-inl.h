@@ -20,6 +20,8 @@
 #define LUTRA_GEMM_SUMS_TABLE_INL_H_
 #endif
 
+#include <bit>
+
 #include "hwy/cache_control.h"
 #include "lutra/gemm/int_dot-inl.h"
 #include "lutra/gemm/sums_table.h"
@@ -145,16 +147,14 @@ struct SumsPass {
   bool* odd;      // ternary: set for panels that hold the pattern 3
 };
 
-// The offset of field kI of a row's 64 bits, a line being 64 bytes.
+// The offset of field kI of a row's 64 bits, a line being 64 bytes. A rotation, because it needs no move before it
+// (BMI2).
 template <int kField, size_t kI>
 HWY_INLINE size_t SlotOffset(uint64_t bits) {
-  constexpr int kAt = kField * static_cast<int>(kI) - 6;
-  constexpr uint64_t kMask = ((uint64_t{1} << kField) - 1) << 6;
-  if constexpr (kAt < 0) {
-    return (bits << -kAt) & kMask;
-  } else {
-    return (bits >> kAt) & kMask;
-  }
+  // The last field of 6 has 4 bits: what rotates in above them is not its own.
+  constexpr int kBits = HWY_MIN(kField, 64 - kField * static_cast<int>(kI));
+  constexpr uint64_t kMask = ((uint64_t{1} << kBits) - 1) << 6;
+  return static_cast<size_t>(std::rotr(bits, kField * static_cast<int>(kI) - 6) & kMask);
 }
 
 // Whether the 2-bit codes of two units hold the pattern 3, for which ternary tables have no slots.
@@ -188,6 +188,10 @@ HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
   const SumsPass a = args;  // stores could change what is behind a reference
   const uint8_t* HWY_RESTRICT w = a.w;
   const uint8_t* const tables = a.tables;
+  // Lines of several vectors have a base for the second and on: both then take the offset as it is, without an
+  // addition.
+  const uint8_t* tables1 = a.tables + kLanes * sizeof(int16_t);
+  asm("" : "+r"(tables1));
   int16_t* sums = a.sums;
   int16_t* high = a.high;
   for (size_t p = 0; p < a.panels; ++p, w += a.panel_stride) {
@@ -222,9 +226,13 @@ HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
             constexpr size_t kI = decltype(i)::value;
             const size_t at =
                 kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4]) : SlotOffset<kField, kI>(bits);
-            const int16_t* line = reinterpret_cast<const int16_t*>(tables + kI * Shape::kPitch + at);
-            Numbered([&](auto v, auto& s) LUTRA_TILE { s = AddLine(d16, s, line + decltype(v)::value * kLanes); },
-                     sum...);
+            Numbered(
+                [&](auto v, auto& s) LUTRA_TILE {
+                  constexpr size_t kV = decltype(v)::value;
+                  const uint8_t* line = (kV == 0 ? tables : tables1) + kI * Shape::kPitch + at;
+                  s = AddLine(d16, s, reinterpret_cast<const int16_t*>(line) + (kV == 0 ? 0 : kV - 1) * kLanes);
+                },
+                sum...);
           });
           Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d16, sums + decltype(v)::value * kLanes); }, sum...);
         });
@@ -244,10 +252,11 @@ struct SumsX {
 };
 
 // Adds a span's sums of one panel, 256 high + sums [row of w][row of x], to run of the same shape; `to` gets the new
-// run. high null: zeros. low: what tables add to codes.
-HWY_NOINLINE inline void ScalePanel(const GemmCall& c, size_t p, size_t group, int low, const SumsX& x,
-                                    const int16_t* HWY_RESTRICT sums, const int16_t* HWY_RESTRICT high,
-                                    const float* run, float* to) {
+// run; kEnds: 0 + run * x.scale, where it is the only one. high null: zeros. low: what tables add to codes.
+template <bool kEnds>
+HWY_NOINLINE void ScalePanel(const GemmCall& c, size_t p, size_t group, int low, const SumsX& x,
+                             const int16_t* HWY_RESTRICT sums, const int16_t* HWY_RESTRICT high, const float* run,
+                             float* to) {
   constexpr size_t kRows = internal::kSumsRows;
   const hn::CappedTag<float, 16> df;
   const hn::RebindToSigned<decltype(df)> d32;
@@ -256,6 +265,7 @@ HWY_NOINLINE inline void ScalePanel(const GemmCall& c, size_t p, size_t group, i
   const SpanScale s = ScaleOfGroup(c, p, group, buffer);
   for (size_t lane = 0; lane < kRows; lane += hn::Lanes(d32)) {
     const auto x_sum = hn::Load(d32, x.sum + lane);
+    const auto x_scale = hn::Load(df, x.scale + lane);
     // As in ZeroCorrection: what is left of a half-integer zero point is a half.
     const auto zeros = hn::Mul(x_sum, hn::Set(d32, c.w.format().zero_x2 / 2 + low));
     for (size_t row = 0; row < kPanelRows; ++row) {
@@ -276,6 +286,7 @@ HWY_NOINLINE inline void ScalePanel(const GemmCall& c, size_t p, size_t group, i
       if (HWY_UNLIKELY(s.offset != nullptr)) {
         total = hn::Add(total, hn::Mul(hn::ConvertTo(df, x_sum), hn::Set(df, s.offset[row])));
       }
+      if constexpr (kEnds) total = hn::Add(hn::Zero(df), hn::Mul(total, x_scale));
       hn::Store(total, df, to + at);
     }
   }
@@ -407,8 +418,8 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
       for (size_t p = 0; p < panels; ++p) {
         const size_t at = p * kPanel;
         float* run = scratch.run + at;
-        ScalePanel(c, begin + p, s.weight_group, kSums.low, x, scratch.sums + at, high == nullptr ? high : high + at,
-                   run_begins ? scratch.zeros : run, run);
+        ScalePanel<false>(c, begin + p, s.weight_group, kSums.low, x, scratch.sums + at,
+                          high == nullptr ? high : high + at, run_begins ? scratch.zeros : run, run);
         if (ends && !one_run) EndRun(raw, x, run, scratch.acc + at, scratch.acc + at);
       }
       run_begins = ends;
@@ -420,13 +431,12 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
       continue;
     }
     const size_t at = p * kPanel;
-    const float* run = scratch.run + at;
     if (one_span) {
-      ScalePanel(c, begin + p, 0, kSums.low, x, scratch.sums + at, high == nullptr ? high : high + at, scratch.zeros,
-                 scratch.tile);
-      run = scratch.tile;
+      ScalePanel<true>(c, begin + p, 0, kSums.low, x, scratch.sums + at, high == nullptr ? high : high + at,
+                       scratch.zeros, scratch.tile);
+    } else if (one_run) {
+      EndRun(raw, x, scratch.run + at, scratch.zeros, scratch.tile);
     }
-    if (one_run) EndRun(raw, x, run, scratch.zeros, scratch.tile);
     WriteSums(c, begin + p, m, count, one_run ? scratch.tile : scratch.acc + at, scratch.rows);
   }
 }
