@@ -32,8 +32,18 @@ double GemmCase::weight_bytes() const {
 }
 
 std::string GemmCase::Name() const {
-  const std::string kind = group == 0 ? format.name.data() : Format("%s_g%zu", format.name.data(), group);
+  std::string kind = group == 0 ? format.name.data() : Format("%s_g%zu", format.name.data(), group);
+  if (act.bits != 8) kind += Format("_a%d%s", act.bits, act.is_signed ? "" : "u");
   return Format("%s/%zux%zu/M:%zu/%s", kind.c_str(), n, k, m, cold ? "dram" : "cache");
+}
+
+lutra::ActSpec BitsOf(int bits, bool is_signed, bool planes) {
+  lutra::ActSpec spec;
+  spec.bits = bits;
+  spec.is_signed = is_signed;
+  spec.planes = planes;
+  spec.fit = is_signed && (bits == 1 || bits == 4) ? lutra::ActFit::kAbsMean : lutra::ActFit::kAbsMax;
+  return spec;
 }
 
 std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
@@ -98,8 +108,9 @@ lutra::GemmCall GemmRun::Call() {
   if (case_.float_x) {
     call.x = x;
   } else {
-    call.xq = &activations_.Quantize(x, *context_);
+    call.xq = &activations_.Quantize(x, *context_, case_.act);
   }
+  call.algo = case_.algo;
   call.w = copies_[next_];
   next_ = next_ + 1 == copies_.size() ? 0 : next_ + 1;
   call.y = lutra::View(y_.data(), case_.m, case_.n);
@@ -194,7 +205,17 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       second->Check();
       row.rivals.push_back(second->AsPiece("1thread"));
     }
-    const std::vector<std::unique_ptr<GemmPeer>> peers = GemmPeers(run, b.team.workers());
+    std::unique_ptr<GemmRun> dots;
+    if (c.act.planes) {  // the other algorithm on the same codes
+      GemmCase by_dots = c;
+      by_dots.algo = lutra::GemmAlgo::kIntDot;
+      by_dots.act.planes = false;
+      dots = std::make_unique<GemmRun>(by_dots, b.context);
+      dots->Check();
+      row.rivals.push_back(dots->AsPiece("int_dot"));
+    }
+    std::vector<std::unique_ptr<GemmPeer>> peers;  // they know 8 bits alone
+    if (c.act.bits == 8) peers = GemmPeers(run, b.team.workers());
     for (const auto& peer : peers) {
       const double error = run.ErrorOf(peer->Run());
       if (!(error < 0.03)) {

@@ -26,11 +26,13 @@ struct GemmCase {
   bool cold = false;     // weights from DRAM, else one matrix again and again
   bool float_x = false;  // f32 activations, else quantised inside the timed call
   lutra::Unit unit = lutra::Unit::kLane32;
+  lutra::ActSpec act = {};
+  lutra::GemmAlgo algo = lutra::GemmAlgo::kAuto;
   size_t groups() const { return group == 0 ? 1 : (k + group - 1) / group; }
   double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
   // What a call has to read of the weights: codes and scales of the asked shape.
   double weight_bytes() const;
-  std::string Name() const;  // "ternary/2560x2560/M:1/cache", "int4_g32/..."
+  std::string Name() const;  // "ternary/2560x2560/M:1/cache", "int4_g32/...", "int1_a2u/..."
 };
 
 // Random weights, packed. The last ones are kept: rows of one matrix follow each other.
@@ -79,6 +81,9 @@ class GemmRun {
   size_t next_ = 0;
   lutra::ActivationBuffer activations_;
 };
+
+// Activations of few bits as popcount wants them: one signed bit and four by the mean, the others by the maximum.
+lutra::ActSpec BitsOf(int bits, bool is_signed, bool planes);
 
 // Registers a case with the limits that bound it; `rounded` also runs a second shape as the rival vs_rounded, at the
 // rate of its own work.

@@ -9,8 +9,8 @@ namespace bench { namespace {
 void CheckRow(const std::vector<float>& x, const lutra::Activations& got, size_t row) {
   std::vector<int8_t> want(got.k);
   const float* from = x.data() + row * got.k;
-  const float scale =
-      lutra::reference::QuantizeRow(from, got.k, lutra::reference::AbsMax(from, got.k), got.spec.bits, want.data());
+  const float scale = lutra::reference::QuantizeRow(from, got.k, lutra::reference::MostOf(from, got.k, got.spec.fit),
+                                                    got.spec, want.data());
   if (scale != got.Scale(row, 0) || std::memcmp(want.data(), got.Row(row), got.k) != 0) {
     throw std::runtime_error(Format("WRONG: row %zu differs from the reference", row));
   }

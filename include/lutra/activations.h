@@ -27,6 +27,10 @@ LUTRA_INLINE Activations Quantize(ConstMatrixView x, const ActSpec& spec, std::s
 // one value for all with per_tensor (the only forms; spec.group_k must be 0).
 LUTRA_INLINE Activations ImportInt8(ConstMatrixView x, std::span<const float> scale, std::span<std::byte> memory,
                                     Context& context);
+// The same for codes of fewer bits, or bit planes of them: `codes` says bits, is_signed and planes, the rest of it does
+// not count. Fails on a code that is not in the range of ActSpec, before anything is written.
+LUTRA_INLINE Activations ImportInt8(ConstMatrixView x, std::span<const float> scale, const ActSpec& codes,
+                                    std::span<std::byte> memory, Context& context);
 
 }}  // namespace lutra::LUTRA_API_NS
 

@@ -21,6 +21,7 @@ struct Quantised {  // what Quantize must produce, row by row
   std::vector<int8_t> codes;
   std::vector<float> scales;
   std::vector<int32_t> sums;
+  std::vector<uint32_t> planes;
 };
 
 Quantised Reference(const ConstMatrixView& x, const ActSpec& spec) {
@@ -37,16 +38,28 @@ Quantised Reference(const ConstMatrixView& x, const ActSpec& spec) {
       all.push_back(LoadFloat(x.data, x.type, static_cast<ptrdiff_t>(r) * x.row_stride + static_cast<ptrdiff_t>(k)));
     }
   }
-  const float tensor = reference::AbsMax(all.data(), all.size());
+  float tensor = reference::AbsMax(all.data(), all.size());
+  if (spec.fit == ActFit::kAbsMean && !all.empty()) {
+    double sum = 0;
+    for (size_t r = 0; r < x.rows; ++r) sum += double{reference::AbsSum(all.data() + r * x.cols, x.cols)};
+    tensor = static_cast<float>(sum / static_cast<double>(all.size()));
+  }
   for (size_t r = 0; r < x.rows; ++r) {
     for (size_t g = 0; g < groups; ++g) {
       const float* from = all.data() + r * x.cols + g * group_k;
       const size_t count = std::min(group_k, x.cols - g * group_k);
-      const float absmax = spec.per_tensor ? tensor : reference::AbsMax(from, count);
+      const float most = spec.per_tensor ? tensor : reference::MostOf(from, count, spec.fit);
       int8_t* codes = q.codes.data() + r * stride + g * group_k;
-      q.scales[r * groups + g] = reference::QuantizeRow(from, count, absmax, spec.bits, codes);
+      q.scales[r * groups + g] = reference::QuantizeRow(from, count, most, spec, codes);
     }
     for (size_t k = 0; k < stride; ++k) q.sums[(r * stride + k) / 32] += q.codes[r * stride + k];
+  }
+  for (size_t r = 0; spec.planes && r <= x.rows; ++r) {
+    for (int bit = 0; bit < spec.bits; ++bit) {
+      for (size_t k = 0; k < stride; k += 32) {
+        q.planes.push_back(reference::PlaneWord(q.codes.data() + r * stride + k, spec, bit));
+      }
+    }
   }
   return q;
 }
@@ -77,9 +90,16 @@ void Compare(const ConstMatrixView& x, const ActSpec& spec, size_t misaligned = 
           << target << ' ' << x.rows << " x " << x.cols << " bits " << spec.bits;
       ASSERT_TRUE(SameBytes(got.scales, want.scales)) << target << ' ' << x.rows << " x " << x.cols;
       ASSERT_TRUE(SameBytes(got.sums, want.sums)) << target << ' ' << x.rows << " x " << x.cols;
+      ASSERT_EQ(got.planes != nullptr, spec.planes);
+      if (spec.planes) {
+        ASSERT_TRUE(SameBytes(got.planes, want.planes)) << target << ' ' << x.cols << " bits " << spec.bits;
+      }
       ASSERT_TRUE(memory.CanariesIntact());
-      const int limit = (1 << (spec.bits - 1)) - 1;
-      for (size_t i = 0; i < want.codes.size(); ++i) ASSERT_LE(std::abs(int{got.codes[i]}), limit);
+      const internal::CodeRange range = internal::CodesOf(spec);
+      for (size_t i = 0; i < want.codes.size(); ++i) {
+        ASSERT_GE(got.codes[i], range.low + (spec.fit == ActFit::kAbsMax && spec.is_signed && spec.bits > 1));
+        ASSERT_LE(got.codes[i], range.high);
+      }
     }
     ASSERT_EQ(three.runs, 1u);
   }
@@ -111,7 +131,10 @@ TEST(Activations, QuantizeEqualsReferenceBitForBit) {
     for (const size_t k : Sizes{0, 1, 31, 32, 33, 63, 64, 65, 100}) {
       for (const size_t group : Sizes{0, 1, 32, 64, 96}) {  // 1: per tensor
         constexpr DType kTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
-        const ActSpec spec{2 + static_cast<int>(random.Below(7)), group == 1, group == 1 ? 0 : group};
+        ActSpec spec{1 + static_cast<int>(random.Below(8)), group == 1, group == 1 ? 0 : group};
+        spec.is_signed = spec.bits == 8 || random.Below(2) == 0;
+        spec.fit = random.Below(2) == 0 ? ActFit::kAbsMax : ActFit::kAbsMean;
+        spec.planes = random.Below(2) == 0;
         const Input x(random.Of(kTypes), m, k, random.Below(3), random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin);
         x.FillRandom(random);
         Compare(x.view, spec, random.Below(64));
@@ -124,11 +147,16 @@ TEST(Activations, QuantizeEqualsReferenceBitForBit) {
 TEST(Activations, EveryTypeAndNumberOfBits) {
   Random random{2};
   for (const DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
-    for (int bits = 2; bits <= 8; ++bits) {
-      const Input x(type, 3, 70, 1, Edge::kEnd);
-      x.FillRandom(random);
-      Compare(x.view, {bits, false, 0});
-      if (HasFatalFailure()) return;
+    for (int bits = 1; bits <= 8; ++bits) {
+      for (const ActFit fit : {ActFit::kAbsMax, ActFit::kAbsMean}) {
+        for (const size_t k : Sizes{70, 2100}) {
+          const Input x(type, 3, k, 1, Edge::kEnd);
+          x.FillRandom(random);
+          Compare(x.view, {bits, false, 0, true, fit, true});
+          if (bits < 8) Compare(x.view, {bits, false, 0, false, fit, true});
+          if (HasFatalFailure()) return;
+        }
+      }
     }
   }
 }
@@ -169,7 +197,7 @@ TEST(Activations, NaNInfinityZeroSubnormalTiesAndLargestFloats) {
       {0.1f, -0.05f, 0.025f, 0.3f},
   };
   for (const DType type : {DType::kF32, DType::kBF16, DType::kF16}) {
-    for (const int bits : {2, 3, 4, 8}) {
+    for (const int bits : {1, 2, 3, 4, 8}) {
       for (const size_t k : Sizes{4, 37, 68}) {
         const Input x(type, rows.size(), k, 0, Edge::kEnd);
         for (size_t r = 0; r < rows.size(); ++r) {
@@ -178,6 +206,10 @@ TEST(Activations, NaNInfinityZeroSubnormalTiesAndLargestFloats) {
         Compare(x.view, {bits, false, 0});
         Compare(x.view, {bits, false, 32});
         Compare(x.view, {bits, true, 0});
+        Compare(x.view, {bits, false, 0, true, ActFit::kAbsMean, true});
+        Compare(x.view, {bits, true, 0, true, ActFit::kAbsMean});
+        if (bits < 8) Compare(x.view, {bits, false, 0, false, ActFit::kAbsMean, true});
+        if (bits < 8) Compare(x.view, {bits, false, 32, false});
         if (HasFatalFailure()) return;
       }
     }
@@ -241,6 +273,86 @@ TEST(Activations, ImportInt8CopiesAndSumsAnyCode) {
   }
 }
 
+// By hand: the formulas of docs/numerics.md for few bits.
+TEST(Activations, FewBitsByHand) {
+  Context context;
+  const auto quantise = [&](const std::vector<float>& x, const ActSpec& spec, std::vector<int8_t>* codes) {
+    std::vector<std::byte> memory(ActivationBytes(1, x.size(), spec));
+    const Activations q = Quantize(View(x.data(), 1, x.size()), spec, memory, context);
+    codes->assign(q.Row(0), q.Row(0) + x.size());
+    return q.Scale(0, 0);
+  };
+  std::vector<int8_t> codes;
+  // One bit: signs, and mean |x|.
+  EXPECT_EQ(quantise({1, -2, 0, -0.0f, 5}, {1, false, 0, true, ActFit::kAbsMean}, &codes), 1.6f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{1, -1, 1, 1, 1}));
+  EXPECT_EQ(quantise({1, -2, 0, -0.0f, 5}, {1, false, 0, true, ActFit::kAbsMax}, &codes), 5.0f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{1, -1, 1, 1, 1}));
+  EXPECT_EQ(quantise({0, 0, 0}, {1, false, 0, true, ActFit::kAbsMean}, &codes), 0.0f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{1, 1, 1}));
+  // A map of 0 and 1: what is above half of the largest.
+  EXPECT_EQ(quantise({0.5f, 0.25f, 0.26f, 0, 0.1f}, {1, false, 0, false}, &codes), 0.5f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{1, 0, 1, 0, 0}));
+  // BitNet a4.8: beta = mean |x| = 1, round(sqrt(7) x / beta), from -8 to 7.
+  EXPECT_EQ(quantise({0, 0.5f, -0.5f, 5, 1, -1, -4, -0.2f, 0.25f, -0.05f, 0.3f, -0.2f, 0, 2},
+                     {4, false, 0, true, ActFit::kAbsMean}, &codes),
+            15.0f / 14 / 2.6457513f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{0, 1, -1, 7, 2, -2, -8, 0, 1, 0, 1, 0, 0, 5}));
+  EXPECT_EQ(quantise({-3, 1, 2, 6}, {2, false, 0, false}, &codes), 2.0f);
+  EXPECT_EQ(codes, (std::vector<int8_t>{0, 0, 1, 3}));
+}
+
+TEST(Activations, ImportOfFewBitsKeepsPlanesAndRefusesOtherCodes) {
+  Random random{6};
+  const float scale = 0.5f;
+  for (const ActSpec& spec : {ActSpec{1, true, 0, true, ActFit::kAbsMax, true}, ActSpec{1, true, 0, false, {}, true},
+                              ActSpec{3, true, 0, true, {}, true}, ActSpec{7, true, 0, false, {}, true}}) {
+    const internal::CodeRange range = internal::CodesOf(spec);
+    for (const size_t k : Sizes{0, 1, 31, 64, 65, 200}) {
+      GuardedBuffer<int8_t> x(3 * k);
+      for (int8_t& v : x) v = static_cast<int8_t>(random.Below(2) == 0 ? range.low : range.high);
+      const auto view = View(static_cast<const int8_t*>(x.data()), 3, k);
+      for (const std::string& target : TargetNames()) {
+        TargetContext context(target);
+        GuardedBuffer<std::byte> memory(ActivationBytes(3, k, spec));
+        const std::span<std::byte> bytes(memory.data(), memory.size());
+        const Activations got = ImportInt8(view, {&scale, 1}, spec, bytes, context);
+        EXPECT_EQ(got.spec, spec);
+        for (size_t r = 0; r <= 3; ++r) {
+          for (int bit = 0; bit < spec.bits; ++bit) {
+            for (size_t b = 0; b < got.blocks; ++b) {
+              ASSERT_EQ(got.Plane(r, static_cast<size_t>(bit))[b], reference::PlaneWord(got.Row(r) + b * 32, spec, bit))
+                  << target;
+            }
+          }
+        }
+        if (k == 0) continue;
+        const std::vector<std::byte> before(bytes.begin(), bytes.end());
+        for (const int wrong : {range.low - 1, range.high + 1, 0}) {
+          if (wrong == 0 && !internal::IsBipolar(spec)) continue;
+          const int8_t right = x[2 * k + k / 2];
+          x[2 * k + k / 2] = static_cast<int8_t>(wrong);
+          const std::string message = FailureOf([&] { (void)ImportInt8(view, {&scale, 1}, spec, bytes, context); });
+          x[2 * k + k / 2] = right;
+          const std::string at = "ImportInt8: x[2, " + std::to_string(k / 2) + "] is ";
+          EXPECT_EQ(message.substr(0, at.size()), at);
+          EXPECT_TRUE(std::equal(before.begin(), before.end(), bytes.begin()));
+        }
+      }
+    }
+  }
+  const int8_t two = 2;
+  std::vector<std::byte> memory(1000);
+  Context context;
+  const auto message = [&](const ActSpec& spec) {
+    return FailureOf([&] { (void)ImportInt8(View(&two, 1, 1), {&scale, 1}, spec, memory, context); });
+  };
+  EXPECT_EQ(message({1}), "ImportInt8: x[0, 0] is 2, codes of 1 bits are -1 and 1");
+  EXPECT_EQ(message({1, false, 0, false}), "ImportInt8: x[0, 0] is 2, codes of 1 bits without sign are 0 ... 1");
+  EXPECT_EQ(message({2}), "ImportInt8: x[0, 0] is 2, codes of 2 bits are -2 ... 1");
+  EXPECT_EQ(message({9}), "ImportInt8: spec.bits is 9, allowed is 1 ... 8");
+}
+
 TEST(Activations, BufferGrowsAndKeeps) {
   Context context;
   ActivationBuffer buffer;
@@ -264,8 +376,9 @@ TEST(Activations, WrongArgumentsAreNamedAndNothingIsWritten) {
     return FailureOf([&] { (void)Quantize(view, spec, bytes, context); });
   };
   const auto v = View(x.data(), 2, 4);
-  EXPECT_EQ(message(v, {1, false, 0}, memory), "Quantize: spec.bits is 1, allowed is 2 ... 8");
-  EXPECT_EQ(message(v, {9, false, 0}, memory), "Quantize: spec.bits is 9, allowed is 2 ... 8");
+  EXPECT_EQ(message(v, {0, false, 0}, memory), "Quantize: spec.bits is 0, allowed is 1 ... 8");
+  EXPECT_EQ(message(v, {9, false, 0}, memory), "Quantize: spec.bits is 9, allowed is 1 ... 8");
+  EXPECT_EQ(message(v, {8, false, 0, false}, memory), "Quantize: spec.bits is 8, allowed is 1 ... 7 without sign");
   EXPECT_EQ(message(v, {8, false, 33}, memory), "Quantize: spec.group_k is 33, must be a multiple of 32");
   EXPECT_EQ(message(v, {8, true, 32}, memory), "Quantize: spec.group_k is 32, must be 0 with per_tensor");
   const std::string need = std::to_string(ActivationBytes(2, 4));
@@ -280,7 +393,7 @@ TEST(Activations, WrongArgumentsAreNamedAndNothingIsWritten) {
   EXPECT_EQ(FailureOf([&] {
               (void)ActivationBytes(1, 1, {0, false, 0});
             }),
-            "ActivationBytes: spec.bits is 0, allowed is 2 ... 8");
+            "ActivationBytes: spec.bits is 0, allowed is 1 ... 8");
   for (const auto& [m, k] :
        {std::pair<size_t, size_t>{1, SIZE_MAX}, {SIZE_MAX, 1}, {0, SIZE_MAX - 63}, {1u << 31, SIZE_MAX >> 20}}) {
     EXPECT_NE(FailureOf([&, rows = m, cols = k] { (void)ActivationBytes(rows, cols); }).find("do not fit into memory"),

@@ -23,6 +23,10 @@ struct FiveBits {  // widths 4 and 1; squares with a sign
     return v < 0 ? -v * v : v * v;
   }
 };
+struct ZeroOne {  // one bit without a zero point
+  static constexpr FormatInfo info = AffineFormat(0x8004, "zero_one", 1, 0, 2);
+  static constexpr float Decode(unsigned code) { return static_cast<float>(code); }
+};
 struct Skewed {  // affine, four bits, zero point 7.5 + 3
   static constexpr FormatInfo info = AffineFormat(0x8003, "skewed", 4, 21, 16);
   static constexpr float Decode(unsigned code) { return static_cast<float>(code) - 10.5f; }

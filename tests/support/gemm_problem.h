@@ -14,7 +14,8 @@
 
 namespace lutra { namespace testing {
 
-// What stands in weights and activations. Codes of all ones are the largest pattern of the field, whether the format
+// What stands in weights and activations; 127 and -128 are the ends of the range where activations have fewer bits.
+// Codes of all ones are the largest pattern of the field, whether the format
 // uses it or not.
 enum class Fill : uint8_t {
   kRandom,        // codes in use, any activation
@@ -44,14 +45,14 @@ struct GemmSpec {
 
   std::string ToString() const {
     char text[256];
-    std::snprintf(
-        text, sizeof(text),
-        "%s unit %d %zu x %zu x %zu*%zu scales(group %zu %s%s%s) act(%s group %zu%s) y %s+%zu%s%s%s fill %d seed %llu",
-        format.name.data(), static_cast<int>(unit), m, n, segments, k, scales.group_k, NameOf(scales.type),
-        scales.per_tensor ? " tensor" : "", scales.has_offset ? " offset" : "", NameOf(x_type), act.group_k,
-        act.per_tensor ? " tensor" : "", NameOf(y_type), y_pad, accumulate ? " accumulate" : "",
-        gather ? " gather" : "", scatter ? " scatter" : "", static_cast<int>(fill),
-        static_cast<unsigned long long>(seed));
+    std::snprintf(text, sizeof(text),
+                  "%s unit %d %zu x %zu x %zu*%zu scales(group %zu %s%s%s) act(%s group %zu%s %d bits%s) y "
+                  "%s+%zu%s%s%s fill %d seed %llu",
+                  format.name.data(), static_cast<int>(unit), m, n, segments, k, scales.group_k, NameOf(scales.type),
+                  scales.per_tensor ? " tensor" : "", scales.has_offset ? " offset" : "", NameOf(x_type), act.group_k,
+                  act.per_tensor ? " tensor" : "", act.bits, act.is_signed ? "" : "u", NameOf(y_type), y_pad,
+                  accumulate ? " accumulate" : "", gather ? " gather" : "", scatter ? " scatter" : "",
+                  static_cast<int>(fill), static_cast<unsigned long long>(seed));
     return text;
   }
 };
@@ -150,7 +151,7 @@ class GemmProblem {
     const std::vector<unsigned char>& want = Want(algo);
     ResetY();
     const GemmCall call = Call(algo);
-    Gemm<ThreeLevels, FiveBits, Skewed>(context, call);
+    Gemm<ThreeLevels, FiveBits, Skewed, ZeroOne>(context, call);
     if (!y_->CanariesIntact()) return "wrote outside of y: " + spec_.ToString();
     if (want.empty() || std::memcmp(want.data(), y_->data(), want.size()) == 0) return {};
     for (size_t i = 0; i < want.size() / SizeOf(spec_.y_type); ++i) {
@@ -222,19 +223,24 @@ class GemmProblem {
   }
 
   int8_t Activation(size_t k) {
+    const internal::CodeRange range = internal::CodesOf(spec_.act);
+    const int8_t low = static_cast<int8_t>(range.low), high = static_cast<int8_t>(range.high);
     switch (spec_.fill) {
       case Fill::kAllMax:
-        return 127;
+        return high;
       case Fill::kAllMin:
       case Fill::kZeroCodes:
-        return -128;
+        return low;
       case Fill::kAlternating:
-        return k % 2 == 0 ? -128 : 127;
+        return k % 2 == 0 ? low : high;
       case Fill::kRandom:
       case Fill::kInvalidCodes:
         break;
     }
-    return static_cast<int8_t>(random_.Next());
+    if (range.low == -128) return static_cast<int8_t>(random_.Next());
+    if (internal::IsBipolar(spec_.act)) return random_.Next() % 2 == 0 ? low : high;
+    const auto codes = static_cast<uint64_t>(range.high - range.low + 1);
+    return static_cast<int8_t>(range.low + static_cast<int>(random_.Next() % codes));
   }
 
   // By hand, as activations.h describes them: any code, any scale, and no byte more than it says.
@@ -262,6 +268,15 @@ class GemmProblem {
         (*x_scales_)[r * xq_.groups + g] = spec_.act.per_tensor ? tensor : random_.Float() * 0.25f;
       }
     }
+    if (spec_.act.planes) {
+      const size_t bits = static_cast<size_t>(spec_.act.bits);
+      planes_.emplace((rows + 1) * bits * xq_.blocks, spec_.edge);
+      for (size_t i = 0; i < planes_->size(); ++i) {
+        const int8_t* from = codes_->data() + i / xq_.blocks / bits * xq_.stride + i % xq_.blocks * 32;
+        (*planes_)[i] = reference::PlaneWord(from, spec_.act, static_cast<int>(i / xq_.blocks % bits));
+      }
+      xq_.planes = planes_->data();
+    }
     xq_.codes = codes_->data();
     xq_.sums = sums_->data();
     xq_.scales = x_scales_->data();
@@ -280,6 +295,7 @@ class GemmProblem {
   std::optional<GuardedBuffer<int8_t>> codes_;
   std::optional<GuardedBuffer<int32_t>> sums_, map_, scatter_;
   std::optional<GuardedBuffer<float>> x_scales_;
+  std::optional<GuardedBuffer<uint32_t>> planes_;
   PackedMatrix w_;
   Activations xq_;
   ConstMatrixView x_view_;

@@ -4,11 +4,12 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot", "int_lanes", "sums_table", "tile", "shuffle_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto",     "int_dot", "int_lanes",    "sums_table",
+                                                 "popcount", "tile",    "shuffle_table"};
 
 // In order of preference; shuffle_table and the two before it read different units.
-inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kSumsTable, GemmAlgo::kIntDot, GemmAlgo::kShuffleTable,
-                                          GemmAlgo::kIntLanes, GemmAlgo::kTile};
+inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable, GemmAlgo::kIntDot,
+                                          GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kTile};
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
@@ -34,6 +35,10 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
     const Span longest = SpanAt(c.w, c.xq->spec, 0, 0);
     if (longest.k1 - longest.k0 > SumsOf(c.w.format()).LongestSpan()) return "K is too long for 16-bit sums";
   }
+  if (algo == GemmAlgo::kPopcount) {
+    if (c.xq->planes == nullptr) return "x has no bit planes: quantise it with ActSpec::planes";
+    if (WidestPlane(c.w.format()) > 2) return "w has planes of more than 2 bits";
+  }
   if (algo != GemmAlgo::kIntLanes) {
     if (kernels.int_dot == nullptr) return "the format has no kernel of its own in this build";
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
@@ -57,14 +62,26 @@ inline TablesFrom TablesPayFrom(const FormatInfo& f, const SumsKernel& k) {
   if (SumsOf(f).field == 8) return k.dot ? TablesFrom{27, 512} : TablesFrom{22, 384};
   return k.dot ? TablesFrom{kNever, kNever} : TablesFrom{28, 512};
 }
+inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
+  const TablesFrom from = TablesPayFrom(c.w.format(), kernels.sums_table);
+  return RowsOf(c) >= from.m && c.w.n() >= from.n;
+}
+
+// Whether bit planes, where they can run, are faster than int_dot, and than tables where those pay. Weights of 2-bit
+// planes are split for each task, which pays from some rows of x on (1.0 to 1.2 times int_dot there, AVX2 and AVX-512).
+inline bool PlanesPay(const GemmCall& c, const FormatKernels& kernels) {
+  const size_t products = static_cast<size_t>(c.xq->spec.bits) * c.w.format().bits;
+  const size_t most = kernels.popcount.most / (TablesPay(c, kernels) ? 2 : 1);
+  return products <= most && (WidestPlane(c.w.format()) == 1 || RowsOf(c) >= 8 * (products - 1));
+}
 
 // The chosen algorithm, kAuto where none can run.
 inline GemmAlgo Choose(const GemmCall& c, const FormatKernels& kernels) {
   if (c.algo != GemmAlgo::kAuto) return WhyNot(c.algo, c, kernels) == nullptr ? c.algo : GemmAlgo::kAuto;
   for (const GemmAlgo algo : kGemmAlgos) {
     if (WhyNot(algo, c, kernels) != nullptr) continue;
-    const TablesFrom from = TablesPayFrom(c.w.format(), kernels.sums_table);
-    if (algo == GemmAlgo::kSumsTable && (RowsOf(c) < from.m || c.w.n() < from.n)) continue;
+    if (algo == GemmAlgo::kPopcount && !PlanesPay(c, kernels)) continue;
+    if (algo == GemmAlgo::kSumsTable && !TablesPay(c, kernels)) continue;
     return algo;
   }
   return GemmAlgo::kAuto;

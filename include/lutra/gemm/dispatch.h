@@ -10,6 +10,7 @@ LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
 LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
 LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
+LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
 LUTRA_DISPATCHED(PickTile, Tile)
 
 template <int64_t kTargets>
@@ -20,7 +21,10 @@ CommonKernels PickCommon(int64_t target) {
 // The kernels of one width of codes.
 template <int64_t kTargets, class Width>
 FormatKernels KernelsOf(int64_t target) {
-  FormatKernels kernels{PickIntDot<Width, kTargets>(target), PickUnpackBlock<Width, kTargets>(target), {}};
+  FormatKernels kernels{PickIntDot<Width, kTargets>(target),
+                        PickUnpackBlock<Width, kTargets>(target),
+                        {},
+                        PickPopcountOf<kTargets>(target)()};
   if constexpr (Width::kPlanes[0] == Width::kBits && Width::kBits <= 2) {
     kernels.sums_table = PickSumsTable<Width, kTargets>(target)();
   }

@@ -56,6 +56,9 @@ inline void CheckCall(GemmCall& c, size_t m) {
   if (quantised && (c.xq->codes == nullptr || c.xq->sums == nullptr || c.xq->scales == nullptr)) {
     Fail("Gemm: x holds null pointers, it must come from Quantize or ImportInt8");
   }
+  if (quantised && (c.xq->spec.bits < 1 || c.xq->spec.bits > 8)) {
+    Fail("Gemm: x.spec.bits is %d, it must come from Quantize or ImportInt8", c.xq->spec.bits);
+  }
   if (c.rows.row == nullptr) {
     if (w.segments() != 1) Fail("Gemm: rows.row is null, w has %zu segments", w.segments());
   } else {
@@ -166,13 +169,16 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   }
   t.kernel = algo == GemmAlgo::kIntDot         ? kernels.int_dot
              : algo == GemmAlgo::kSumsTable    ? kernels.sums_table.run
+             : algo == GemmAlgo::kPopcount     ? kernels.popcount.run
              : algo == GemmAlgo::kIntLanes     ? common.int_lanes
              : algo == GemmAlgo::kShuffleTable ? common.shuffle_table
                                                : common.tile;
   t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
-  t.rows_per_task = algo == GemmAlgo::kTile ? kTileRows : kRowsPerTask;
+  t.rows_per_task = algo == GemmAlgo::kTile       ? kTileRows
+                    : algo == GemmAlgo::kPopcount ? PopcountRows(c.w.format())
+                                                  : kRowsPerTask;
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   // Each task of shuffle_table makes tables of its own, so it gets as few as there are workers.
@@ -222,9 +228,12 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
                       : "the dot product's port")
         : e.algo == GemmAlgo::kSumsTable    ? "L1 loads of table lines, and the stores that build them"
         : e.algo == GemmAlgo::kShuffleTable ? "vector operations: lookups and sums of bytes, once per bit of the codes"
-        : e.algo == GemmAlgo::kIntLanes     ? "unpacking and 32-bit multiplies"
-        : RowsOf(call) <= kFusedRows        ? "decoding of the weights (from 2 rows on beside the FMA port)"
-                                            : "the FMA port",
+        : e.algo == GemmAlgo::kPopcount
+            ? (decode ? "L2 or DRAM read of the weights, or population counts where they are cached"
+                      : "population counts of vectors")
+        : e.algo == GemmAlgo::kIntLanes ? "unpacking and 32-bit multiplies"
+        : RowsOf(call) <= kFusedRows    ? "decoding of the weights (from 2 rows on beside the FMA port)"
+                                        : "the FMA port",
         "", "");
   }
   for (const GemmAlgo algo : kGemmAlgos) {

@@ -244,16 +244,6 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
   });
 }
 
-HWY_NOINLINE inline int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
-  const hn::CappedTag<int32_t, 16> d32;
-  auto sums = hn::Zero(d32);
-  size_t i = 0;
-  for (; i + hn::Lanes(d32) <= count; i += hn::Lanes(d32)) sums = hn::Add(sums, hn::LoadU(d32, v + i));
-  int32_t sum = hn::ReduceSum(d32, sums);
-  for (; i < count; ++i) sum += v[i];
-  return sum;
-}
-
 // kMR rows of x from m by one panel: every span of every run, then the epilogue. What spans repeat is kept small: with
 // groups of 32 a span is 64 dots.
 template <class Planes, size_t kMR, size_t kV>

@@ -1,5 +1,6 @@
 // What the driver hands to GEMM kernels, and what a kernel is.
 #pragma once
+#include <algorithm>
 #include <limits>
 
 #include "lutra/gemm/types.h"
@@ -34,11 +35,25 @@ struct SumsKernel {
   bool dot = false;  // int_dot has a 4-way dot here
 };
 
+LUTRA_MEMBER int WidestPlane(const FormatInfo& f) { return std::max({f.planes[0], f.planes[1], f.planes[2]}); }
+
+// Popcount: rows of x that pass a panel together, at most, and bytes of a panel that are split into planes at a time.
+inline constexpr size_t kPopcountRows = 64, kSplitBytes = 24 << 10;
+// Few rows stay in L1 beside a panel; many share the work of splitting one.
+LUTRA_MEMBER size_t PopcountRows(const FormatInfo& f) { return WidestPlane(f) == 1 ? 16 : kPopcountRows; }
+
+// Products of bit planes on one target: up to `most` of them are faster than int_dot.
+struct PopcountKernel {
+  GemmFn run = nullptr;
+  size_t most = 0;
+};
+
 // What a unit has compiled for one format and one target.
 struct FormatKernels {
   GemmFn int_dot = nullptr;
   UnpackFn unpack = nullptr;
   SumsKernel sums_table;
+  PopcountKernel popcount;
 };
 // The kernels that serve all formats.
 struct CommonKernels {
@@ -135,26 +150,43 @@ struct ActivationParts {
   int8_t* codes;
   float* scales;
   int32_t* sums;
+  uint32_t* planes;
 };
 // What a quantising kernel gets. int8 input: `given` holds its scales.
 struct QuantizeArgs {
   ConstMatrixView x;
   ActivationParts out;
-  float limit;          // 2^(bits - 1) - 1
-  float tensor_absmax;  // with per_tensor
+  float tensor;  // with per_tensor: max |x| or mean |x|
   std::span<const float> given;
   size_t rows_per_task;
 };
 
-// absmax -> the scale that is stored, and the factor that codes are made with. Rows that hold NaN or infinity get
-// scale NaN and codes 0; rows below 2^-100 count as zero.
+// The codes that a spec has. One signed bit: the two ends of the range alone.
+struct CodeRange {
+  int low, high;
+};
+LUTRA_MEMBER CodeRange CodesOf(const ActSpec& spec) {
+  if (!spec.is_signed) return {0, (1 << spec.bits) - 1};
+  if (spec.bits == 1) return {-1, 1};
+  return {-(1 << (spec.bits - 1)), (1 << (spec.bits - 1)) - 1};
+}
+LUTRA_MEMBER bool IsBipolar(const ActSpec& spec) { return spec.is_signed && spec.bits == 1; }
+
+// max |x| or mean |x| -> the scale that is stored, and the factor that codes are made with. Rows that hold NaN or
+// infinity get scale NaN and codes 0; rows below 2^-100 count as zero.
 struct ScaleAndFactor {
   float scale, factor;
 };
-LUTRA_MEMBER ScaleAndFactor ScaleOfAbsMax(float absmax, float limit) {
-  if (!(absmax <= std::numeric_limits<float>::max())) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
-  if (absmax < 0x1p-100f) return {0.0f, 0.0f};
-  return {absmax / limit, limit / absmax};
+LUTRA_MEMBER ScaleAndFactor ScaleOf(const ActSpec& spec, float most) {
+  // sqrt(2^n - 1), rounded once: what std::sqrt would say.
+  constexpr float kRoots[] = {0.0f,       1.0f,       1.7320508f, 2.6457513f, 3.87298346f,
+                              5.5677644f, 7.9372539f, 11.269427f, 15.9687195f};
+  const int limit = CodesOf(spec).high;
+  const int log2 = spec.is_signed && spec.bits > 1 ? spec.bits - 1 : spec.bits;
+  const float steps = spec.fit == ActFit::kAbsMax ? static_cast<float>(limit) : kRoots[log2];
+  if (!(most <= std::numeric_limits<float>::max())) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+  if (most < 0x1p-100f) return {0.0f, 0.0f};
+  return {most / steps, steps / most};
 }
 
 }}}  // namespace lutra::LUTRA_NS::internal

@@ -8,7 +8,8 @@
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 LUTRA_DISPATCHED(PickQuantizeRows, QuantizeRows)
-LUTRA_DISPATCHED(PickAbsMaxOf, AbsMaxOf)
+LUTRA_DISPATCHED(PickMostOfTensor, MostOfTensor)
+LUTRA_DISPATCHED(PickHasCodeOutside, HasCodeOutside)
 
 struct QuantizeJob {
   int64_t (*kernel)(const QuantizeArgs&, size_t);
@@ -32,8 +33,8 @@ Activations RunQuantize(const char* what, ConstMatrixView x, const ActSpec& spec
   job.kernel = PickQuantizeRows<kTargets>(context.target());
   job.args.x = x;
   LayOutActivations(what, x.rows, x.cols, spec, memory.data(), &job.args.out);
-  job.args.limit = static_cast<float>((1 << (spec.bits - 1)) - 1);
-  job.args.tensor_absmax = spec.per_tensor && x.type != DType::kI8 ? PickAbsMaxOf<kTargets>(context.target())(x) : 0.0f;
+  const bool of_tensor = spec.per_tensor && x.type != DType::kI8;
+  job.args.tensor = of_tensor ? PickMostOfTensor<kTargets>(context.target())(x, spec.fit) : 0.0f;
   job.args.given = given;
   // Some 16 thousand elements a task: below that a thread pool costs more than it gains.
   job.args.rows_per_task = x.cols >= 16384 ? 1 : 16384 / (x.cols + 1) + 1;
@@ -41,6 +42,25 @@ Activations RunQuantize(const char* what, ConstMatrixView x, const ActSpec& spec
   context.executor().run(context.executor(), tasks == 0 ? 1 : tasks, &QuantizeTask, &job);
   context.set_last_target(job.ran.load());
   return job.args.out.view;
+}
+
+// Fails on a code that spec does not have.
+template <int64_t kTargets>
+void CheckCodes(const char* what, const ConstMatrixView& x, const ActSpec& spec, const Context& context) {
+  CheckActSpec(what, spec);
+  CheckMatrix(what, x, false);
+  const CodeRange range = CodesOf(spec);
+  if (range.low == -128) return;
+  const auto has_code_outside = PickHasCodeOutside<kTargets>(context.target());
+  for (size_t r = 0; r < x.rows; ++r) {
+    const int8_t* row = static_cast<const int8_t*>(x.data) + static_cast<ptrdiff_t>(r) * x.row_stride;
+    if (!has_code_outside(row, x.cols, range, IsBipolar(spec))) continue;
+    for (size_t k = 0; k < x.cols; ++k) {
+      if (row[k] >= range.low && row[k] <= range.high && !(IsBipolar(spec) && row[k] == 0)) continue;
+      Fail("%s: x[%zu, %zu] is %d, codes of %d bits%s are %d %s %d", what, r, k, row[k], spec.bits,
+           spec.is_signed ? "" : " without sign", range.low, IsBipolar(spec) ? "and" : "...", range.high);
+    }
+  }
 }
 
 }}}  // namespace lutra::LUTRA_NS::internal
@@ -53,15 +73,24 @@ LUTRA_INLINE Activations Quantize(ConstMatrixView x, const ActSpec& spec, std::s
   return internal::RunQuantize<HWY_TARGETS>("Quantize", x, spec, {}, memory, context);
 }
 
-LUTRA_INLINE Activations ImportInt8(ConstMatrixView x, std::span<const float> scale, std::span<std::byte> memory,
-                                    Context& context) {
+LUTRA_INLINE Activations ImportInt8(ConstMatrixView x, std::span<const float> scale, const ActSpec& codes,
+                                    std::span<std::byte> memory, Context& context) {
   if (x.type != DType::kI8) Fail("ImportInt8: x.type is %s, must be i8", NameOf(x.type));
   if (scale.size() != 1 && scale.size() != x.rows) {
     Fail("ImportInt8: scale has %zu values, must be 1 or x.rows = %zu", scale.size(), x.rows);
   }
   ActSpec spec;
   spec.per_tensor = scale.size() == 1;
+  spec.bits = codes.bits;
+  spec.is_signed = codes.is_signed;
+  spec.planes = codes.planes;
+  internal::CheckCodes<HWY_TARGETS>("ImportInt8", x, spec, context);
   return internal::RunQuantize<HWY_TARGETS>("ImportInt8", x, spec, scale, memory, context);
+}
+
+LUTRA_INLINE Activations ImportInt8(ConstMatrixView x, std::span<const float> scale, std::span<std::byte> memory,
+                                    Context& context) {
+  return ImportInt8(x, scale, ActSpec(), memory, context);
 }
 
 }}  // namespace lutra::LUTRA_API_NS

@@ -8,11 +8,21 @@
 LUTRA_EXACT_BEGIN
 namespace lutra { inline namespace LUTRA_NS { namespace reference {
 
-// Quantises one row [k] as Quantize does; writes k codes, returns the scale. absmax: of the row, group or tensor.
-inline float QuantizeRow(const float* x, size_t k, float absmax, int bits, int8_t* codes) {
-  const auto s = internal::ScaleOfAbsMax(absmax, static_cast<float>((1 << (bits - 1)) - 1));
+// Quantises one row [k] as Quantize does; writes k codes, returns the scale. most: max |x| or mean |x|, as spec.fit
+// says, of the row, group or tensor.
+inline float QuantizeRow(const float* x, size_t k, float most, const ActSpec& spec, int8_t* codes) {
+  const auto s = internal::ScaleOf(spec, most);
+  const auto range = internal::CodesOf(spec);
   for (size_t i = 0; i < k; ++i) {
-    codes[i] = s.factor == 0.0f ? int8_t{0} : static_cast<int8_t>(std::nearbyint(x[i] * s.factor));
+    if (internal::IsBipolar(spec)) {
+      codes[i] = x[i] < 0.0f ? int8_t{-1} : int8_t{1};
+    } else if (s.factor == 0.0f) {
+      codes[i] = 0;
+    } else {
+      const float r = std::nearbyint(x[i] * s.factor);
+      codes[i] =
+          static_cast<int8_t>(std::fmin(std::fmax(r, static_cast<float>(range.low)), static_cast<float>(range.high)));
+    }
   }
   return s.scale;
 }
@@ -21,6 +31,29 @@ inline float AbsMax(const float* x, size_t k) {
   float most = 0.0f;
   for (size_t i = 0; i < k; ++i) most = std::fabs(x[i]) > most || std::isnan(x[i]) ? std::fabs(x[i]) : most;
   return most;
+}
+// The sum of |x| in the one order that all targets keep: 32 sums, each of every 32nd value, then halves upon halves.
+inline float AbsSum(const float* x, size_t k) {
+  float sums[32] = {};
+  for (size_t i = 0; i < k; ++i) sums[i % 32] += std::fabs(x[i]);
+  for (size_t half = 16; half != 0; half /= 2) {
+    for (size_t i = 0; i < half; ++i) sums[i] += sums[i + half];
+  }
+  return sums[0];
+}
+// max |x| or mean |x| of a row or group.
+inline float MostOf(const float* x, size_t k, ActFit fit) {
+  if (fit == ActFit::kAbsMax) return AbsMax(x, k);
+  return k == 0 ? 0.0f : AbsSum(x, k) / static_cast<float>(k);
+}
+// Bit `bit` of the codes of 32 k as Activations::planes holds it.
+inline uint32_t PlaneWord(const int8_t* codes, const ActSpec& spec, int bit) {
+  uint32_t word = 0;
+  for (uint32_t k = 0; k < 32; ++k) {
+    const uint32_t is_set = internal::IsBipolar(spec) ? codes[k] > 0 : static_cast<uint8_t>(codes[k]) >> bit & 1u;
+    word |= is_set << (k % 4 * 8 + k / 4);
+  }
+  return word;
 }
 
 // sum over k in [span.k0, span.k1) of q * (2 c - zero_x2); x_sum gets the sum of q.

@@ -139,6 +139,16 @@ HWY_NOINLINE inline void WriteRow(const GemmCall& c, size_t m, size_t n0, size_t
   }
 }
 
+HWY_NOINLINE inline int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
+  const hn::CappedTag<int32_t, 16> d32;
+  auto sums = hn::Zero(d32);
+  size_t i = 0;
+  for (; i + hn::Lanes(d32) <= count; i += hn::Lanes(d32)) sums = hn::Add(sums, hn::LoadU(d32, v + i));
+  int32_t sum = hn::ReduceSum(d32, sums);
+  for (; i < count; ++i) sum += v[i];
+  return sum;
+}
+
 HWY_INLINE size_t XRow(const GemmCall& c, size_t m, size_t segment) {
   const ptrdiff_t row = internal::RowOf(c, m, segment);
   return row < 0 ? c.xq->m : static_cast<size_t>(row);  // the row of zeros stands behind the last

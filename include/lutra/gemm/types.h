@@ -5,13 +5,25 @@
 
 namespace lutra { inline namespace v0 {
 
-// How activations become int8. Scales are f32: one per row, one for all (per_tensor), or one per group of group_k
-// along K (a multiple of 32). code = round(x * (limit / absmax)), ties to even, limit = 2^(bits - 1) - 1;
-// x is about code * scale, scale = absmax / limit. See docs/numerics.md for NaN, infinity and tiny rows.
+// How a scale follows from the values that share it. limit: the largest code.
+enum class ActFit : uint8_t {
+  kAbsMax,   // scale = max |x| / limit
+  kAbsMean,  // scale = mean |x| / sqrt(limit): BitNet a4.8 and v2 at 4 bits, XNOR-Net and BiViT at 1 bit
+};
+
+// How activations become int8 codes of some bits: x is about code * scale. Scales are f32: one per row, one for all
+// (per_tensor), or one per group of group_k along K (a multiple of 32).
+//   code = clamp(round(x / scale)), ties to even, to -2^(bits - 1) ... limit, limit = 2^(bits - 1) - 1;
+//   one signed bit: code = x < 0 ? -1 : 1, limit = 1, and no code is 0;
+//   not is_signed: 0 ... limit, limit = 2^bits - 1, for x >= 0 (after ReLU, softmax): what is negative becomes 0.
+// See docs/numerics.md for the formula to the letter, and for NaN, infinity and tiny rows.
 struct ActSpec {
-  int bits = 8;  // 2 ... 8
+  int bits = 8;  // 1 ... 8, 1 ... 7 without sign
   bool per_tensor = false;
   size_t group_k = 0;
+  bool is_signed = true;
+  ActFit fit = ActFit::kAbsMax;
+  bool planes = false;  // also keep the bits of the codes, which GemmAlgo::kPopcount reads
 
   constexpr bool operator==(const ActSpec&) const = default;
 };
@@ -28,9 +40,16 @@ class Activations {
   size_t groups = 1;
   const int32_t* sums = nullptr;  // [m + 1][blocks], of 32 k each
   size_t blocks = 0;
+  // With spec.planes: [m + 1][bits][blocks], bit i of the codes of 32 k as a word whose bit 8 kk + b is k = 4 b + kk:
+  // the order of packed 1-bit weights. The top bit of signed codes weighs -2^(bits - 1); of one signed bit, 1 is +1 and
+  // 0 is -1.
+  const uint32_t* planes = nullptr;
 
   LUTRA_MEMBER const int8_t* Row(size_t r) const { return codes + r * stride; }
   LUTRA_MEMBER float Scale(size_t r, size_t group) const { return scales[r * groups + group]; }
+  LUTRA_MEMBER const uint32_t* Plane(size_t r, size_t bit) const {
+    return planes + (r * static_cast<size_t>(spec.bits) + bit) * blocks;
+  }
 };
 
 enum class GemmAlgo : uint8_t {
@@ -38,6 +57,7 @@ enum class GemmAlgo : uint8_t {
   kIntDot,        // integer dot products of whole blocks: affine formats, groups of a multiple of 32
   kIntLanes,      // the same sums for groups of any size
   kSumsTable,     // the same sums by tables, 32 rows of x at a time: affine formats of 1 and 2 bits, large M and N
+  kPopcount,      // the same sums by bit planes: activations with ActSpec::planes, weights of planes of 1 or 2 bits
   kTile,          // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
   kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
 };
