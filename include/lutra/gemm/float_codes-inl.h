@@ -133,14 +133,23 @@ HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const interna
   const hn::RebindToSigned<decltype(df)> d32;
   const hn::Rebind<uint8_t, decltype(df)> d8;
   const auto zero = hn::Set(df, static_cast<float>(f.zero_x2) * 0.5f);
-  for (size_t b = 0; b < blocks; ++b) {
+  for (size_t b = 0; b < blocks; ++b, w += kBlockK * kPanelRows) {
     t.unpack(at + b * m.block_bytes(), f, codes);
-    for (size_t i = 0; i < kBlockK * kPanelRows; i += hn::Lanes(df), w += hn::Lanes(df)) {
-      if (f.map == Map::kAffine) {
-        hn::Store(hn::Sub(hn::ConvertTo(df, hn::PromoteTo(d32, hn::LoadU(d8, codes + i))), zero), df, w);
-      } else {
-        for (size_t lane = 0; lane < hn::Lanes(df); ++lane) w[lane] = m.table()[codes[i + lane]];
+    const auto store = [&](const auto& value_of) LUTRA_TILE {
+      for (size_t i = 0; i < kBlockK * kPanelRows; i += hn::Lanes(df)) {
+        hn::Store(value_of(hn::PromoteTo(d32, hn::LoadU(d8, codes + i))), df, w + i);
       }
+    };
+    if (f.map == Map::kAffine) {
+      store([&](auto code) LUTRA_TILE { return hn::Sub(hn::ConvertTo(df, code), zero); });
+#if LUTRA_LOOKUP_BITS != 0
+    } else if (size_t{1} << f.bits == 2 * hn::Lanes(df)) {
+      const auto low = hn::LoadU(df, m.table()), high = hn::LoadU(df, m.table() + hn::Lanes(df));
+      store([&](auto code)
+                LUTRA_TILE { return hn::TwoTablesLookupLanes(df, low, high, hn::IndicesFromVec(df, code)); });
+#endif
+    } else {
+      for (size_t i = 0; i < kBlockK * kPanelRows; ++i) w[i] = m.table()[codes[i]];
     }
   }
 }

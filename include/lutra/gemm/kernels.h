@@ -85,7 +85,8 @@ inline void UnpackBits(const uint8_t* block, const FormatInfo& format, uint8_t* 
   }
 }
 
-// Rows of x per task, whose sums scratch holds. The float path keeps at most kFusedRows out of memory (fused-inl.h).
+// Rows of x per task, whose sums scratch holds; the float path takes kTileRows, and keeps at most
+// kFusedRows out of memory (fused-inl.h).
 inline constexpr size_t kRowsPerTask = 64, kTileRows = 128, kFusedRows = 8;
 
 // One call of a list, ready to run: tasks are rectangles of [panels, rows].

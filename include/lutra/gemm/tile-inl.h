@@ -19,15 +19,36 @@ inline constexpr size_t kTileK = 128;  // k decoded at a time: 16 KiB of values,
 inline constexpr size_t kTileMR = 8;   // rows of the widest register tile
 // Scratch of a worker.
 struct TileScratch {
-  float w[kTileK * kPanelRows];       // values, [k][output]
-  float t[kTileRows][kPanelRows];     // sums of the span, [row][output]
-  float acc[kTileRows][kPanelRows];   // sums of all spans before
-  float parts[kTileRows][kSumParts];  // of the sums of x, with offsets only
-  float x[kTileMR * kTileK];          // rows of x that are not f32 in place
-  float scale[kPanelRows], offset[kPanelRows];
-  uint8_t codes[kBlockK * kPanelRows];  // of formats that are unpacked to bytes
+  float* w;      // values, [k][output]
+  float* x;      // rows of x that are not f32 in place
+  float* scale;  // of a span, [output]
+  float* offset;
+  uint8_t* codes;  // of formats that are unpacked to bytes
+  float* t;        // sums of the span, [row][output]
+  float* acc;      // sums of all spans before
+  float* parts;    // of the sums of x, [row], with offsets only
+  float* sums;     // of x, [span][row]: what the task's first panel leaves to the others, as many spans as fit
+  size_t spans;
 };
-static_assert(sizeof(TileScratch) <= Context::kDefaultScratch);
+LUTRA_MEMBER TileScratch TileScratchOf(size_t rows, std::byte* scratch) {
+  float* at = reinterpret_cast<float*>(scratch);
+  const auto take = [&at](size_t count) { return (at += count) - count; };
+  TileScratch s;
+  s.w = take(kTileK * kPanelRows);
+  s.x = take(kTileMR * kTileK);
+  s.scale = take(kPanelRows);
+  s.offset = take(kPanelRows);
+  s.codes = reinterpret_cast<uint8_t*>(take(kBlockK * kPanelRows / 4));
+  s.t = take(rows * kPanelRows);
+  s.acc = take(rows * kPanelRows);
+  s.parts = take(rows * kSumParts);
+  s.sums = at;
+  s.spans = (Context::kDefaultScratch / 4 - static_cast<size_t>(at - reinterpret_cast<float*>(scratch))) / rows;
+  return s;
+}
+static_assert(kTileK * kPanelRows + kTileMR * kTileK + 2 * kPanelRows + kBlockK * kPanelRows / 4 +
+                  kTileRows * (2 * kPanelRows + kSumParts) <=
+              Context::kDefaultScratch / 4);
 
 }}}  // namespace lutra::LUTRA_NS::internal
 #endif
@@ -114,7 +135,7 @@ HWY_INLINE void DenseRows(size_t rows, const TilePiece& piece, const internal::F
 
 // All rows of the task by k in [k0, k1) of a segment, whose values are in s.w.
 HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, size_t p, size_t segment, size_t k0,
-                          size_t k1, internal::TileScratch& s) {
+                          size_t k1, const internal::TileScratch& s) {
   const hn::CappedTag<float, 16> df;
   const PackedMatrix& w = c.w;
   const size_t rows = tile.row_end - tile.row_begin, strips = (rows + kDenseMR - 1) / kDenseMR;
@@ -123,6 +144,8 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
   for (size_t k = k0; k < k1;) {
     const size_t group = k / group_k, begin = group * group_k, span_end = HWY_MIN(w.segment_k(), begin + group_k);
     const size_t end = HWY_MIN(k1, span_end);
+    const size_t span = segment * w.groups_per_segment() + group;
+    const bool sum_known = p != tile.panel_begin && span < s.spans;
     TilePiece piece = {s.w + (k - k0) * kPanelRows,    end - k, k == begin, end == span_end, s.scale,
                        has_offset ? s.offset : nullptr};
     if (piece.ends) {
@@ -139,12 +162,12 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
     for (size_t strip = 0; strip < strips; ++strip) {  // leftovers split evenly
       const size_t m = strip * rows / strips, count = (strip + 1) * rows / strips - m;
       const internal::FloatRows x = RowsFrom(c, tile.row_begin + m, count, segment, k, end, s.x, internal::kTileK);
-      float sums[internal::kTileMR];
-      if (has_offset) {
-        for (size_t r = 0; r < count; ++r) {
-          AddToSum(x.at + static_cast<ptrdiff_t>(r) * x.stride, k, end, s.parts[m + r]);
-          if (piece.ends) sums[r] = TakeSum(s.parts[m + r]);
-        }
+      float others[internal::kTileMR];
+      float* sum = span < s.spans ? s.sums + span * rows + m : others;
+      for (size_t r = 0; has_offset && !sum_known && r < count; ++r) {
+        float* parts = s.parts + (m + r) * internal::kSumParts;
+        AddToSum(x.at + static_cast<ptrdiff_t>(r) * x.stride, k, end, parts);
+        if (piece.ends) sum[r] = TakeSum(parts);
       }
       const size_t width = HWY_MIN(kPanelRows, 2 * hn::Lanes(df));
       for (size_t column = 0; column < kPanelRows; column += width) {
@@ -152,7 +175,7 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
         here.w += column;
         here.scale += column;
         if (has_offset) here.offset += column;
-        DenseRows(count, here, x, s.t[m] + column, s.acc[m] + column, sums);
+        DenseRows(count, here, x, s.t + m * kPanelRows + column, s.acc + m * kPanelRows + column, sum);
       }
     }
     k = end;
@@ -167,10 +190,10 @@ inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch
   internal::CodeValues values;
   internal::FillCodeValues(c.w, &values);
   if (rows <= internal::kFusedRows && Fused(t, tile, values, scratch)) return HWY_TARGET;
-  internal::TileScratch& s = *reinterpret_cast<internal::TileScratch*>(scratch);
-  if (c.w.scales().has_offset) std::memset(s.parts, 0, sizeof(s.parts));
+  const internal::TileScratch s = internal::TileScratchOf(rows, scratch);
+  if (c.w.scales().has_offset) std::memset(s.parts, 0, rows * internal::kSumParts * sizeof(float));
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
-    std::memset(s.acc, 0, rows * sizeof(s.acc[0]));
+    std::memset(s.acc, 0, rows * kPanelRows * sizeof(float));
     for (size_t segment = 0; segment < c.w.segments(); ++segment) {
       for (size_t k0 = 0; k0 < c.w.segment_k(); k0 += internal::kTileK) {
         const size_t k1 = HWY_MIN(c.w.segment_k(), k0 + internal::kTileK);
@@ -182,7 +205,8 @@ inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch
       }
     }
     for (size_t m = 0; m < rows; ++m) {
-      WriteRow(c, tile.row_begin + m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), s.acc[m]);
+      WriteRow(c, tile.row_begin + m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows),
+               s.acc + m * kPanelRows);
     }
   }
   return HWY_TARGET;
