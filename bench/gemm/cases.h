@@ -48,6 +48,11 @@ class GemmRun {
  public:
   GemmRun(const GemmCase& c, lutra::Context& context);
 
+  // The algorithm of all calls from now on.
+  void Force(lutra::GemmAlgo algo) { algo_ = algo; }
+  // The algorithm that a call runs by; kAuto where the forced one cannot.
+  lutra::GemmAlgo Algo();
+
   // Quantises x (unless float_x) and multiplies by the next copy of the weights.
   void operator()();
   // Compares sampled outputs with the reference: equal bits on the integer path, the documented bound on the other.
@@ -75,6 +80,7 @@ class GemmRun {
 
   GemmCase case_;
   lutra::Context* context_;
+  lutra::GemmAlgo algo_ = lutra::GemmAlgo::kAuto;
   std::shared_ptr<const GemmWeights> weights_;
   std::vector<float> x_, y_;
   std::vector<lutra::PackedMatrix> copies_;

@@ -1,0 +1,81 @@
+"""The scripts of bench/ on small results: no bench runs, nothing is timed."""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(BENCH))
+import choose  # noqa: E402
+import compare  # noqa: E402
+import report  # noqa: E402
+
+
+def row(name, share=0.5, limit="dot", **more):
+    return {"name": name + report.SUFFIX, "real_time": 10.0, "time_unit": "us", "label": f"limit={limit} target=AVX2",
+            "spread": 0.01, "gmacs": 100.0, "limit": 200.0, "share": share, f"of_{limit}": share, **more}
+
+
+def result(*rows, **context):
+    return {"context": {"cpu_model": "A CPU", "target": "AVX2", **context}, "benchmarks": list(rows)}
+
+
+class Compare(unittest.TestCase):
+    def lost(self, old, new, tolerance=0.1):
+        return compare.compare(result(*old), result(*new), tolerance)
+
+    def test_a_share_that_fell_is_a_loss_and_a_rate_that_fell_is_none(self):
+        lost, count = self.lost([row("a", 0.8), row("b", 0.8)], [row("a", 0.79, gmacs=10.0), row("b", 0.6)])
+        self.assertEqual(count, 2)
+        self.assertEqual(len(lost), 1)
+        self.assertTrue(lost[0].startswith("b: 0.75 of what it was"), lost)
+
+    def test_the_tolerance_counts(self):
+        self.assertEqual(self.lost([row("a", 0.8)], [row("a", 0.7)], 0.2)[0], [])
+
+    def test_rows_that_only_one_file_has_do_not_count(self):
+        self.assertEqual(self.lost([row("a")], [row("b", 0.1)]), ([], 0))
+
+    def test_a_row_that_became_wrong_is_a_loss(self):
+        wrong = row("a", error_occurred=True, error_message="WRONG: y")
+        self.assertEqual(self.lost([row("a")], [wrong])[0], ["a: WRONG: y"])
+
+    def test_another_limit_is_judged_by_the_common_ones(self):
+        old, new = row("a", 0.5, "dram", of_dot=0.4), row("a", 0.4, "dot")
+        self.assertEqual(self.lost([old], [new])[0], [])
+        self.assertEqual(len(self.lost([old], [row("a", 0.2, "dot")])[0]), 1)
+
+    def run_on(self, old, new):
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [pathlib.Path(folder, name) for name in ("old.json", "new.json")]
+            for path, content in zip(paths, (old, new)):
+                path.write_text(json.dumps(content))
+            return subprocess.run([sys.executable, str(BENCH / "compare.py"), *map(str, paths)],
+                                  capture_output=True, text=True).returncode
+
+    def test_exit_codes(self):
+        self.assertEqual(self.run_on(result(row("a")), result(row("a"))), 0)
+        self.assertEqual(self.run_on(result(row("a")), result(row("a", 0.1))), 1)
+        self.assertEqual(self.run_on(result(row("a")), result(row("a"), target="AVX3")), 2)
+        self.assertEqual(self.run_on(result(row("a")), result(row("b"))), 2)
+
+
+class Choose(unittest.TestCase):
+    def found(self, *runs):
+        rows = choose.worst_of([report.rows_of(result(*run)) for run in runs])
+        return [(r["name"], algo) for r, algo, _ in choose.better(rows, 0.05)]
+
+    def test_a_faster_algorithm_is_found(self):
+        self.assertEqual(self.found([row("a", vs_tile=0.9, vs_int_dot=0.96), row("b", vs_tile=1.2)]), [("a", "tile")])
+
+    def test_every_run_must_agree(self):
+        self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.97)]), [])
+        self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a")]), [])
+        self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.94)]), [("a", "tile")])
+
+
+if __name__ == "__main__":
+    unittest.main()
