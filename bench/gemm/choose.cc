@@ -15,7 +15,7 @@ double Seconds(GemmRun& run) {
 }
 
 void Add(const GemmCase& c) {
-  Register("choose/" + c.Name(), false, [=](Bench& b) {
+  Register((c.unit == lutra::Unit::kByteRow ? "choose/byte_row/" : "choose/") + c.Name(), false, [=](Bench& b) {
     GemmRun chosen(c, b.context);
     chosen.Check();
     Row row;
@@ -54,7 +54,11 @@ constexpr Weights kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary::info
     for (const size_t n : {size_t{128}, size_t{256}, size_t{512}, size_t{2560}}) {
       for (const size_t m : {size_t{1}, size_t{4}, size_t{8}, size_t{12}, size_t{16}, size_t{20}, size_t{24},
                              size_t{28}, size_t{32}, size_t{48}, size_t{64}, size_t{128}}) {
-        Add({w.format, w.group, n, 2560, m});
+        GemmCase c{w.format, w.group, n, 2560, m};
+        Add(c);
+        if (n != 2560) continue;
+        c.unit = lutra::Unit::kByteRow;
+        Add(c);
       }
     }
   }

@@ -146,6 +146,13 @@ class GemmProblem {
     (algo == GemmAlgo::kTile ? float_known_ : int_known_) = true;
   }
 
+  // Whether the algorithm takes the call on the context's target.
+  bool Accepts(GemmAlgo algo, const Context& context) const {
+    const GemmCall call = Call(algo);
+    if (spec_.format.id < 0x8000) return Explain<>(call, context).algo == algo;
+    return Explain<ThreeLevels, FiveBits, Skewed>(call, context).algo == algo;
+  }
+
   // Runs on `context` and compares bit for bit; the difference in words, or nothing. A NaN equals any NaN.
   std::string Run(GemmAlgo algo, Context& context) {
     const std::vector<unsigned char>& want = Want(algo);
