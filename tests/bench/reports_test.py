@@ -5,12 +5,14 @@ import subprocess
 import sys
 import tempfile
 import unittest
+import xml.etree.ElementTree
 
 BENCH = pathlib.Path(__file__).resolve().parents[2] / "bench"
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(BENCH))
 import choose  # noqa: E402
 import compare  # noqa: E402
+import figures  # noqa: E402
 import report  # noqa: E402
 
 
@@ -75,6 +77,33 @@ class Choose(unittest.TestCase):
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.97)]), [])
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a")]), [])
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.94)]), [("a", "tile")])
+
+
+class Figures(unittest.TestCase):
+    PROBE = "pair 180.0 (360.0) GMAC/s, dot 236.2 (469.2) GMAC/s, fma 59.0 (117.1) GMAC/s, dram 32.1 (37.2) GB/s, l2 118.0 (2.0) GB/s"
+    ROWS = (row("int_dot/ternary/2560x2560/M:1/cache/threads:1", bits=2.0, vs_ggml=2.0),
+            row("int_dot/ternary/2560x2560/M:1/dram/threads:1", 0.9, "dram", bits=2.0),
+            row("int_dot/ternary/2560x2560/M:1/cache/threads:all", bits=2.0))
+
+    def test_points_are_ours_and_the_peers_on_one_thread(self):
+        points = figures.points_of(report.rows_of(result(*self.ROWS)))
+        self.assertEqual(points, [("ternary", "lutra", 1, False, 2.0, 100.0), ("ternary", "ggml", 1, False, 2.0, 50.0),
+                                  ("ternary", "lutra", 1, True, 2.0, 100.0)])
+
+    def test_the_picture_is_xml_with_both_axes_the_cpu_and_every_limit(self):
+        made = result(*self.ROWS, probe=self.PROBE)
+        picture = figures.svg(made["context"], report.rows_of(made))
+        words = ["".join(e.itertext()) for e in xml.etree.ElementTree.fromstring(picture).iter() if e.tag.endswith("text")]
+        for wanted in ("A CPU; target AVX2; one thread", "GMAC/s", "bits per weight, scales included", "dot peak 236",
+                       "pair peak 180", "DRAM read 32 GB/s", "L2 read 118 GB/s", "ggml", "ternary"):
+            self.assertIn(wanted, words)
+
+    def test_the_table_takes_its_place(self):
+        made = figures.table([result(*self.ROWS)])
+        self.assertIn("| ternary 2560 x 2560, M = 1, from DRAM | 100 GMAC/s | 90 % of DRAM read |", made)
+        text = figures.replace_between("a\n<!-- figures -->\nold\n<!-- /figures -->\nb", "figures", "new")
+        self.assertEqual(text, "a\n<!-- figures -->\nnew\n<!-- /figures -->\nb")
+        self.assertRaises(ValueError, figures.replace_between, "a", "figures", "new")
 
 
 if __name__ == "__main__":
