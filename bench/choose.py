@@ -2,12 +2,14 @@
 """Lists the cases in which the algorithm that Gemm chooses is not the fastest by more than 5 %.
 
   bench/choose.py --build build/release [--only REGEX] [--runs 3] [-- --target=AVX2]
+  bench/choose.py --json FILE...
 
 Every algorithm that accepts a case of bench_gemm's rows choose/... runs in turn with the chosen one. With several runs a
 case counts where all of them agree; what is printed is the run that is kindest to the choice. Exits with 1 if there is
 such a case.
 """
 import argparse
+import json
 import pathlib
 import sys
 
@@ -41,12 +43,19 @@ def main():
     if "--" in own:
         own, flags = own[:own.index("--")], own[own.index("--") + 1:]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--build", type=pathlib.Path, required=True)
+    parser.add_argument("--build", type=pathlib.Path)
+    parser.add_argument("--json", nargs="+", type=pathlib.Path, help="runs that --benchmark_out wrote, instead of new ones")
     parser.add_argument("--only", default="", help="a regular expression for what follows choose/")
     parser.add_argument("--runs", type=int, default=1)
     parser.add_argument("--tolerance", type=float, default=0.05)
     args = parser.parse_args(own)
-    results = [report.run_bench(args.build / "bench" / "bench_gemm", f"^choose/.*({args.only})", flags) for _ in range(args.runs)]
+    if args.json:
+        results = [json.loads(path.read_text()) for path in args.json]
+    elif args.build:
+        program = args.build / "bench" / "bench_gemm"
+        results = [report.run_bench(program, f"^choose/.*({args.only})", flags) for _ in range(args.runs)]
+    else:
+        parser.error("one of --build and --json is needed")
     runs = [report.rows_of(result) for result in results]
     for line in report.machine_lines(results[0]["context"]):
         print(line)
