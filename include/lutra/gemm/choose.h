@@ -50,21 +50,24 @@ inline size_t RowsOf(const GemmCall& c) {
   return c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
 }
 
-// From where on tables are faster than int_dot, measured on Zen 4 with each target: fewer rows of x leave lanes of the
-// tables empty, fewer of w do not pay for building them.
-struct TablesFrom {
-  size_t m, n;
-};
-inline TablesFrom TablesPayFrom(const FormatInfo& f, const SumsKernel& k) {
-  constexpr size_t kNever = SIZE_MAX;
-  if (k.vector_bytes < 32) return k.dot ? TablesFrom{kNever, kNever} : TablesFrom{20, 192};
-  if (f.bits == 1) return k.dot ? TablesFrom{20, 256} : TablesFrom{18, 192};
-  if (SumsOf(f).field == 8) return k.dot ? TablesFrom{27, 512} : TablesFrom{22, 384};
-  return k.dot ? TablesFrom{kNever, kNever} : TablesFrom{28, 512};
+// Rows of x from which on tables are faster than int_dot, SIZE_MAX where they never are: fewer leave lanes of the
+// tables empty, and the fewer rows w has, the more its share in building them. Both numbers fit what bench/choose.py
+// measured on Zen 4 with each target, at N = 256, 512 and 2560.
+inline size_t TablesPayFrom(const FormatInfo& f, const SumsKernel& k, size_t n) {
+  struct Cost {
+    size_t rows, build;
+  };
+  const auto from = [&](Cost c) {
+    const size_t m = n == 0 ? SIZE_MAX : c.rows + (c.build + n - 1) / n;
+    return m <= 32 ? m : SIZE_MAX;  // 32 fill the lanes
+  };
+  if (k.vector_bytes < 32) return k.dot ? SIZE_MAX : from({19, 2300});
+  if (f.bits == 1) return from(k.dot ? Cost{16, 1920} : Cost{13, 1700});
+  if (SumsOf(f).field == 8) return from(k.dot ? Cost{22, 3300} : Cost{17, 3700});
+  return k.dot ? SIZE_MAX : from({24, 4100});
 }
 inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
-  const TablesFrom from = TablesPayFrom(c.w.format(), kernels.sums_table);
-  return RowsOf(c) >= from.m && c.w.n() >= from.n;
+  return RowsOf(c) >= TablesPayFrom(c.w.format(), kernels.sums_table, c.w.n());
 }
 
 // Whether bit planes, where they can run, are faster than int_dot, and than tables where those pay. Weights of 2-bit
