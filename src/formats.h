@@ -8,7 +8,7 @@ template <class... Formats>
 struct Listed {
   static constexpr std::array<FormatInfo, sizeof...(Formats)> kInfos = {Formats::info...};
   static FormatKernels Pick(const FormatInfo& format, int64_t target) {
-    return PickOf<HWY_TARGETS, Formats...>(format, target);
+    return PickOf<HWY_TARGETS, kAnyX, Formats...>(format, target);
   }
 };
 using AllFormats = Listed<Ternary, Int1, Int2, Int3, Int4, Int5, Int6, Int7, Int8, Int<2, 3>>;

@@ -18,7 +18,7 @@ namespace lutra { inline namespace LUTRA_API_NS {
 
 void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list) {
   internal::RunGemm(calls, context, internal::ListOr(list), &internal::PickAny,
-                    internal::PickCommon<HWY_TARGETS>(context.target()));
+                    internal::PickCommon<HWY_TARGETS, internal::kAnyX>(context.target()));
 }
 Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list) {
   return internal::ExplainGemm(call, context, internal::ListOr(list), &internal::PickAny,

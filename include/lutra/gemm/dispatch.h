@@ -13,32 +13,46 @@ LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
 LUTRA_DISPATCHED(PickTile, Tile)
 
-template <int64_t kTargets>
+// What x of a call can be: a front door compiles the kernels that its x may need, no others.
+enum XKind : unsigned { kInt8X = 1, kFloatX = 2, kAnyX = 3 };
+
+// The kernels that serve all formats. A table format takes int8 activations as the floats they stand for.
+template <int64_t kTargets, unsigned kX, class... Formats>
 CommonKernels PickCommon(int64_t target) {
-  return {PickIntLanes<kTargets>(target), PickTile<kTargets>(target), PickShuffleTable<kTargets>(target)};
+  CommonKernels kernels;
+  if constexpr ((kX & kInt8X) != 0) kernels.int_lanes = PickIntLanes<kTargets>(target);
+  if constexpr ((kX & kFloatX) != 0 || ((Formats::info.map == Map::kTable) || ...)) {
+    kernels.tile = PickTile<kTargets>(target);
+  }
+  return kernels;
 }
 
 // The kernels of one width of codes.
-template <int64_t kTargets, class Width>
+template <int64_t kTargets, class Width, unsigned kX = kAnyX>
 FormatKernels KernelsOf(int64_t target) {
-  FormatKernels kernels{PickIntDot<Width, kTargets>(target),
-                        PickUnpackBlock<Width, kTargets>(target),
-                        {},
-                        PickPopcountOf<kTargets>(target)()};
-  if constexpr (Width::kPlanes[0] == Width::kBits && Width::kBits <= 2) {
-    kernels.sums_table = PickSumsTable<Width, kTargets>(target)();
+  FormatKernels kernels;
+  kernels.unpack = PickUnpackBlock<Width, kTargets>(target);
+  if constexpr ((kX & kInt8X) != 0) {
+    kernels.int_dot = PickIntDot<Width, kTargets>(target);
+    kernels.popcount = PickPopcountOf<kTargets>(target)();
+    if constexpr (Width::kPlanes[0] == Width::kBits && Width::kBits <= 2) {
+      kernels.sums_table = PickSumsTable<Width, kTargets>(target)();
+    }
   }
   return kernels;
 }
 
 // The kernels of whichever of Formats has the planes of `format`: that is all kernels know of a format, so a format of
-// the user's runs on them too.
-template <int64_t kTargets, class... Formats>
+// the user's runs on them too. Lookups pay for 1 bit: they are compiled where a format of 1 bit is named.
+template <int64_t kTargets, unsigned kX, class... Formats>
 FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   FormatKernels kernels;
-  ((Formats::info.planes == format.planes ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>>(target))
+  ((Formats::info.planes == format.planes ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>, kX>(target))
                                           : void()),
    ...);
+  if constexpr ((kX & kInt8X) != 0 && ((Formats::info.bits == 1) || ...)) {
+    kernels.shuffle_table = PickShuffleTable<kTargets>(target);
+  }
   return kernels;
 }
 

@@ -171,7 +171,7 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
              : algo == GemmAlgo::kSumsTable    ? kernels.sums_table.run
              : algo == GemmAlgo::kPopcount     ? kernels.popcount.run
              : algo == GemmAlgo::kIntLanes     ? common.int_lanes
-             : algo == GemmAlgo::kShuffleTable ? common.shuffle_table
+             : algo == GemmAlgo::kShuffleTable ? kernels.shuffle_table
                                                : common.tile;
   t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
@@ -268,15 +268,19 @@ Explanation ExplainListed(const GemmCall& call, const Context& context, std::spa
 
 namespace lutra { inline namespace LUTRA_NS {
 
+#if defined(LUTRA_COMPILED)
+#define LUTRA_GEMM_OF(X) GemmListed(calls, context, internal::kListOf<Formats...>)
+#else
+#define LUTRA_GEMM_OF(X)                                                                           \
+  internal::RunGemm(calls, context, internal::kListOf<Formats...>,                                 \
+                    &internal::PickOf<HWY_TARGETS, internal::X, Formats...>,                       \
+                    internal::PickCommon<HWY_TARGETS, internal::X, Formats...>(context.target())); \
+  static_assert(sizeof...(Formats) > 0, "name the formats: Gemm<Ternary>(...). Only lutra::compiled has them all")
+#endif
+
 template <class... Formats>
 LUTRA_MEMBER void Gemm(std::span<const GemmCall> calls, Context& context) {
-#if defined(LUTRA_COMPILED)
-  GemmListed(calls, context, internal::kListOf<Formats...>);
-#else
-  static_assert(sizeof...(Formats) > 0, "name the formats: Gemm<Ternary>(...). Only lutra::compiled has them all");
-  internal::RunGemm(calls, context, internal::kListOf<Formats...>, &internal::PickOf<HWY_TARGETS, Formats...>,
-                    internal::PickCommon<HWY_TARGETS>(context.target()));
-#endif
+  LUTRA_GEMM_OF(kAnyX);
 }
 template <class... Formats>
 LUTRA_MEMBER void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
@@ -285,7 +289,8 @@ LUTRA_MEMBER void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y
   call.w = w;
   call.y = y;
   call.e = e;
-  Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
+  const std::span<const GemmCall> calls(&call, 1);
+  LUTRA_GEMM_OF(kInt8X);
 }
 template <class... Formats>
 LUTRA_MEMBER void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e) {
@@ -294,14 +299,18 @@ LUTRA_MEMBER void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, C
   call.w = w;
   call.y = y;
   call.e = e;
-  Gemm<Formats...>(std::span<const GemmCall>(&call, 1), context);
+  const std::span<const GemmCall> calls(&call, 1);
+  LUTRA_GEMM_OF(kFloatX);
 }
+#undef LUTRA_GEMM_OF
+
 template <class... Formats>
 LUTRA_MEMBER Explanation Explain(const GemmCall& call, const Context& context) {
 #if defined(LUTRA_COMPILED)
   return ExplainListed(call, context, internal::kListOf<Formats...>);
 #else
-  return internal::ExplainGemm(call, context, internal::kListOf<Formats...>, &internal::PickOf<HWY_TARGETS, Formats...>,
+  return internal::ExplainGemm(call, context, internal::kListOf<Formats...>,
+                               &internal::PickOf<HWY_TARGETS, internal::kAnyX, Formats...>,
                                internal::TargetOf<HWY_TARGETS>(context.target()));
 #endif
 }

@@ -54,12 +54,12 @@ struct FormatKernels {
   UnpackFn unpack = nullptr;
   SumsKernel sums_table;
   PopcountKernel popcount;
+  GemmFn shuffle_table = nullptr;
 };
 // The kernels that serve all formats.
 struct CommonKernels {
   GemmFn int_lanes = nullptr;
   GemmFn tile = nullptr;
-  GemmFn shuffle_table = nullptr;
 };
 
 // The UnpackFn of formats that have no kernel of their own.
