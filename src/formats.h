@@ -13,13 +13,14 @@ struct Listed {
 };
 using AllFormats = Listed<Ternary, Int1, Int2, Int3, Int4, Int5, Int6, Int7, Int8, Int<2, 3>>;
 
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<1, 0, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 1, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 0, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 1, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 0>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 1>>(int64_t);
-extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<8, 0, 0>>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<1, 0, 0>, 6>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>, 8>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>, 6>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 1, 0>, 0>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 0, 0>, 0>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 1, 0>, 0>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 0>, 0>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 1>, 0>(int64_t);
+extern template FormatKernels KernelsOf<HWY_TARGETS, Planes<8, 0, 0>, 0>(int64_t);
 
 }}}  // namespace lutra::LUTRA_NS::internal

@@ -3,7 +3,8 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-template FormatKernels KernelsOf<HWY_TARGETS, Planes<1, 0, 0>>(int64_t);
-template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<1, 0, 0>, 6>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>, 8>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<2, 0, 0>, 6>(int64_t);
 
 }}}  // namespace lutra::LUTRA_NS::internal

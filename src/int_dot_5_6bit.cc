@@ -3,7 +3,7 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 1, 0>>(int64_t);
-template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 0>>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 1, 0>, 0>(int64_t);
+template FormatKernels KernelsOf<HWY_TARGETS, Planes<4, 2, 0>, 0>(int64_t);
 
 }}}  // namespace lutra::LUTRA_NS::internal

@@ -1,7 +1,7 @@
 // The GEMM kernels of this unit, by format and target.
 #pragma once
 #include "lutra/dispatch.h"
-#include "lutra/gemm/kernels.h"
+#include "lutra/gemm/sums_table.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
@@ -27,17 +27,15 @@ CommonKernels PickCommon(int64_t target) {
   return kernels;
 }
 
-// The kernels of one width of codes.
-template <int64_t kTargets, class Width, unsigned kX = kAnyX>
+// The kernels of one width of codes; kField: of its sums tables, 0 for none.
+template <int64_t kTargets, class Width, int kField, unsigned kX = kAnyX>
 FormatKernels KernelsOf(int64_t target) {
   FormatKernels kernels;
   kernels.unpack = PickUnpackBlock<Width, kTargets>(target);
   if constexpr ((kX & kInt8X) != 0) {
     kernels.int_dot = PickIntDot<Width, kTargets>(target);
     kernels.popcount = PickPopcountOf<kTargets>(target)();
-    if constexpr (Width::kPlanes[0] == Width::kBits && Width::kBits <= 2) {
-      kernels.sums_table = PickSumsTable<Width, kTargets>(target)();
-    }
+    if constexpr (kField != 0) kernels.sums_table = PickSumsTable<SumsConfig<Width, kField>, kTargets>(target)();
   }
   return kernels;
 }
@@ -47,9 +45,14 @@ FormatKernels KernelsOf(int64_t target) {
 template <int64_t kTargets, unsigned kX, class... Formats>
 FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   FormatKernels kernels;
-  ((Formats::info.planes == format.planes ? void(kernels = KernelsOf<kTargets, PlanesOfFormat<Formats>, kX>(target))
-                                          : void()),
-   ...);
+  const auto take = [&](const FormatInfo& named, auto of) {
+    // Of formats of one width, rather one that shares the tables too.
+    if (named.planes == format.planes && (kernels.unpack == nullptr || SumsFieldOf(named) == SumsFieldOf(format))) {
+      kernels = of(target);
+    }
+  };
+  (take(Formats::info, &KernelsOf<kTargets, PlanesOfFormat<Formats>, SumsFieldOf(Formats::info), kX>), ...);
+  if (kernels.sums_table.field != SumsFieldOf(format)) kernels.sums_table = {};
   if constexpr ((kX & kInt8X) != 0 && ((Formats::info.bits == 1) || ...)) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
   }

@@ -32,6 +32,7 @@ inline constexpr size_t kSumsRows = 32;
 struct SumsKernel {
   GemmFn run = nullptr;
   size_t vector_bytes = 0;
+  int field = 0;     // bits of its indices
   bool dot = false;  // int_dot has a 4-way dot here
 };
 

@@ -30,7 +30,7 @@ LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
 #if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE  // no vectors of a known size: int_dot serves
-template <class Planes>
+template <class Config>
 internal::SumsKernel SumsTable() {
   return {};
 }
@@ -442,7 +442,7 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
 }
 
 // Entry: one task.
-template <class Planes>
+template <class Planes, int kField>
 int64_t SumsTask(const internal::GemmTask& t, size_t task, std::byte* memory) {
   const internal::GemmTile tile = internal::TileOf(t, task);
   const internal::SumsScratch scratch = internal::LayOutSums(memory, internal::SumsHasOneRun(t.call));
@@ -455,11 +455,7 @@ int64_t SumsTask(const internal::GemmTask& t, size_t task, std::byte* memory) {
                    most = internal::SumsHasOneRun(t.call) ? internal::kSumsPanels : internal::kSumsPanelsOfRuns;
       const size_t blocks = (left + most - 1) / most;
       const size_t end = p + (left + blocks - 1) / blocks;
-      if (internal::SumsOf(t.call.w.format()).field == 8) {
-        if constexpr (Planes::kBits == 2) SumsGroup<Planes, 8>(t, m, count, p, end, scratch);
-      } else {
-        SumsGroup<Planes, 6>(t, m, count, p, end, scratch);
-      }
+      SumsGroup<Planes, kField>(t, m, count, p, end, scratch);
       p = end;
     }
   }
@@ -467,9 +463,12 @@ int64_t SumsTask(const internal::GemmTask& t, size_t task, std::byte* memory) {
   return HWY_TARGET;
 }
 
-template <class Planes>
+// Config: internal::SumsConfig.
+template <class Config>
 internal::SumsKernel SumsTable() {
-  return {&SumsTask<Planes>, hn::MaxLanes(SumsTag()) * sizeof(int16_t), DotTraits<Planes, 1, 2>::kQuad};
+  using Planes = typename Config::Planes;
+  return {&SumsTask<Planes, Config::kField>, hn::MaxLanes(SumsTag()) * sizeof(int16_t), Config::kField,
+          DotTraits<Planes, 1, 2>::kQuad};
 }
 #endif  // HWY_SCALAR || HWY_HAVE_SCALABLE
 

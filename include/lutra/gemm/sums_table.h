@@ -33,6 +33,16 @@ constexpr SumsFormat SumsOf(int bits, bool three_codes) {
   return {three_codes ? 8 : 6, bits == 2 ? -1 : 0, bits == 1 || three_codes ? 1 : 2, 64 / bits};
 }
 constexpr SumsFormat SumsOf(const FormatInfo& f) { return SumsOf(f.bits, f.bits == 2 && f.codes <= 3); }
+// The kernel of one width of codes and of indices.
+template <class Width, int kFieldBits>
+struct SumsConfig {
+  using Planes = Width;
+  static constexpr int kField = kFieldBits;
+};
+// The field of a format's tables, 0 where it takes none: they are for one plane of 1 or 2 bits.
+constexpr int SumsFieldOf(const FormatInfo& f) {
+  return f.bits <= 2 && f.planes[0] == f.bits && f.map == Map::kAffine ? SumsOf(f).field : 0;
+}
 static_assert(SumsOf(2, true).PassesPerSplit() == 7 && SumsOf(2, false).PassesPerSplit() == 3 &&
               SumsOf(1, false).PassesPerSplit() == 3);
 
