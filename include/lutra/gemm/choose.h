@@ -62,9 +62,13 @@ inline size_t TablesPayFrom(const FormatInfo& f, const SumsKernel& k, size_t n) 
     const size_t m = n == 0 ? SIZE_MAX : c.rows + (c.build + n - 1) / n;
     return m <= 32 ? m : SIZE_MAX;  // 32 fill the lanes
   };
-  if (k.vector_bytes < 32) return k.dot ? SIZE_MAX : from({19, 2300});
+  const bool ternary = SumsOf(f).field == 8;
+  if (k.vector_bytes < 32) {
+    if (k.dot) return SIZE_MAX;
+    return from(f.bits == 1 ? Cost{10, 1280} : ternary ? Cost{14, 1900} : Cost{19, 1900});
+  }
   if (f.bits == 1) return from(k.dot ? Cost{16, 1920} : Cost{13, 1700});
-  if (SumsOf(f).field == 8) return from(k.dot ? Cost{22, 3300} : Cost{17, 3700});
+  if (ternary) return from(k.dot ? Cost{22, 3300} : Cost{17, 3700});
   return k.dot ? SIZE_MAX : from({24, 4100});
 }
 inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
