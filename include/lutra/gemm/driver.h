@@ -164,8 +164,9 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   const GemmAlgo algo = Choose(c, kernels);
   if (algo == GemmAlgo::kAuto) {
     const GemmAlgo asked = c.algo == GemmAlgo::kAuto ? GemmAlgo::kTile : c.algo;
+    const char* why = WhyNot(asked, c, kernels);
     Fail("Gemm: algo is %s, which cannot run here: %s", kGemmAlgoNames[static_cast<int>(c.algo)],
-         WhyNot(asked, c, kernels));
+         why != nullptr ? why : "no reason");  // there is one, which GCC does not always see
   }
   t.kernel = algo == GemmAlgo::kIntDot         ? kernels.int_dot
              : algo == GemmAlgo::kSumsTable    ? kernels.sums_table.run
