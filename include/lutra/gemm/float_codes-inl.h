@@ -99,11 +99,10 @@ HWY_INLINE void DecodePlane(const uint8_t* HWY_RESTRICT from, const internal::Co
                             float* HWY_RESTRICT w) {
   const hn::CappedTag<float, 16> df;
   const hn::RebindToUnsigned<decltype(df)> du;
-  const hn::Repartition<uint8_t, decltype(df)> d8;
   for (size_t q = 0; q < blocks * (kBlockK / 4); ++q) {
     const internal::QuadAt quad = internal::QuadOf(q, values.bits);
     for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
-      const auto raw = hn::BitCast(du, hn::LoadU(d8, from + quad.offset + row * 4));
+      const auto raw = hn::LoadU(du, reinterpret_cast<const uint32_t*>(from + quad.offset + row * 4));
       const auto words = hn::ShiftRightSame(raw, quad.shift);
       float* to = w + 4 * q * kPanelRows + row;
       hn::Store(Codes::template Value<0>(df, values, words), df, to);

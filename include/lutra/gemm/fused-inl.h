@@ -56,7 +56,6 @@ HWY_NOINLINE void FusedTile(const uint8_t* HWY_RESTRICT low, const uint8_t* HWY_
                             float* HWY_RESTRICT t) {
   const hn::CappedTag<float, 16> df;
   const hn::RebindToUnsigned<decltype(df)> du;
-  const hn::Repartition<uint8_t, decltype(df)> d8;
   const size_t lanes = hn::Lanes(df);
   const unsigned bits = values.bits;
   WithAccumulators<kMR * kFusedNV>(df, [&](auto&... sum) LUTRA_TILE {
@@ -81,7 +80,7 @@ HWY_NOINLINE void FusedTile(const uint8_t* HWY_RESTRICT low, const uint8_t* HWY_
     for (size_t q = 0; q < quads; ++q, xk += 4) {
       const internal::QuadAt at = internal::QuadOf(q, bits);
       const auto word = [&](const uint8_t* from) LUTRA_TILE {
-        return hn::ShiftRightSame(hn::BitCast(du, hn::LoadU(d8, from + at.offset)), at.shift);
+        return hn::ShiftRightSame(hn::LoadU(du, reinterpret_cast<const uint32_t*>(from + at.offset)), at.shift);
       };
       quad(word(low), word(low + 4 * lanes), word(high), word(high + 4 * lanes));
     }
