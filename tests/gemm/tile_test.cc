@@ -113,7 +113,8 @@ TEST_P(Tile, DefinitionIsWithinItsErrorBound) {
     spec.x_type = DType::kF32;
     const GemmProblem problem(spec);
     const GemmCall c = problem.Call();
-    const double roundings = group == 0 ? 3000.0 + 2 : static_cast<double>(group + 2 * ((3000 + group - 1) / group));
+    const size_t longest = group == 0 ? spec.k : group, spans = (spec.k + longest - 1) / longest;
+    const auto roundings = static_cast<double>(longest + 2 * spans);
     for (size_t m = 0; m < spec.m; ++m) {
       for (size_t n = 0; n < spec.n; ++n) {
         double exact = 0;

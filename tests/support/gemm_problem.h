@@ -246,8 +246,8 @@ class GemmProblem {
     }
     if (range.low == -128) return static_cast<int8_t>(random_.Next());
     if (internal::IsBipolar(spec_.act)) return random_.Next() % 2 == 0 ? low : high;
-    const auto codes = static_cast<uint64_t>(range.high - range.low + 1);
-    return static_cast<int8_t>(range.low + static_cast<int>(random_.Next() % codes));
+    const int codes = range.high - range.low + 1;
+    return static_cast<int8_t>(range.low + static_cast<int>(random_.Next() % static_cast<uint64_t>(codes)));
   }
 
   // By hand, as activations.h describes them: any code, any scale, and no byte more than it says.
