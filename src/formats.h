@@ -1,4 +1,4 @@
-// The formats of the compiled mode, in one list, and the units that compile their kernels (src/int_dot_*.cc).
+// The formats of the compiled mode, in one list, and the units that compile their kernels (src/kernels_*.cc).
 #pragma once
 #include "lutra/gemm/dispatch.h"
 

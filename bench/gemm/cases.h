@@ -19,6 +19,17 @@ struct Codebook4 {
   }
 };
 
+// What the lists of cases are made of.
+struct Shape {
+  size_t n, k;
+};
+inline constexpr Shape kModelShapes[] = {{2560, 2560}, {640, 2560},   {6912, 2560}, {2560, 6912},  // BitNet 2B
+                                         {4096, 4096}, {14336, 4096}, {4096, 14336}};              // a model of 8B
+struct GroupedFormat {
+  lutra::FormatInfo format;
+  size_t group;  // group_k, 0: one scale for the tensor
+};
+
 struct GemmCase {
   lutra::FormatInfo format;  // one of lutra's own, or Codebook4
   size_t group = 0;          // group_k: 0 is one scale for the tensor

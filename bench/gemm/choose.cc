@@ -43,18 +43,14 @@ void Add(const GemmCase& c) {
   });
 }
 
-struct Weights {
-  lutra::FormatInfo format;
-  size_t group;
-};
-constexpr Weights kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary::info, 128}, {lutra::Int1::info, 0},
-                                {lutra::Int1::info, 128},  {lutra::Int2::info, 0},      {lutra::Int2::info, 128},
-                                {lutra::Int3::info, 0},    {lutra::Int4::info, 0},      {lutra::Int4::info, 32},
-                                {lutra::Int4::info, 20},   {lutra::Ternary::info, 20},  {lutra::Int8::info, 0}};
+constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary::info, 128}, {lutra::Int1::info, 0},
+                                      {lutra::Int1::info, 128},  {lutra::Int2::info, 0},      {lutra::Int2::info, 128},
+                                      {lutra::Int3::info, 0},    {lutra::Int4::info, 0},      {lutra::Int4::info, 32},
+                                      {lutra::Int4::info, 20},   {lutra::Ternary::info, 20},  {lutra::Int8::info, 0}};
 
 // Every m beside every n: the thresholds of choose.h lie among them.
 [[maybe_unused]] const bool registered = [] {
-  for (const Weights& w : kWeights) {
+  for (const GroupedFormat& w : kWeights) {
     for (const size_t n : {size_t{128}, size_t{256}, size_t{512}, size_t{2560}}) {
       for (const size_t m : {size_t{1}, size_t{4}, size_t{8}, size_t{12}, size_t{16}, size_t{20}, size_t{24},
                              size_t{28}, size_t{32}, size_t{48}, size_t{64}, size_t{128}}) {

@@ -4,26 +4,16 @@
 namespace bench { namespace {
 
 constexpr size_t kRows[] = {1, 2, 4, 8, 16, 32, 128, 512};
-struct Shape {
-  size_t n, k;
-};
-// BitNet 2B and an 8B model.
-constexpr Shape kShapes[] = {{2560, 2560}, {640, 2560},   {6912, 2560}, {2560, 6912},
-                             {4096, 4096}, {14336, 4096}, {4096, 14336}};
 
-struct Weights {
-  lutra::FormatInfo format;
-  size_t group;
-};
-constexpr Weights kWeights[] = {{lutra::Ternary::info, 0},
-                                {lutra::Int2::info, 64},
-                                {lutra::Int2::info, 128},
-                                {lutra::Int4::info, 32},
-                                {lutra::Int4::info, 128}};
+constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0},
+                                      {lutra::Int2::info, 64},
+                                      {lutra::Int2::info, 128},
+                                      {lutra::Int4::info, 32},
+                                      {lutra::Int4::info, 128}};
 
 [[maybe_unused]] const bool registered = [] {
-  for (const Weights& w : kWeights) {
-    for (const Shape& s : kShapes) {
+  for (const GroupedFormat& w : kWeights) {
+    for (const Shape& s : kModelShapes) {
       for (const bool all : {false, true}) {
         for (const size_t m : kRows) RegisterGemm("int_dot", {w.format, w.group, s.n, s.k, m}, all);
         RegisterGemm("int_dot", {w.format, w.group, s.n, s.k, 1, true}, all);

@@ -4,24 +4,14 @@
 
 namespace bench { namespace {
 
-struct Shape {
-  size_t n, k;
-};
-// BitNet 2B and an 8B model.
-constexpr Shape kModels[] = {{2560, 2560}, {640, 2560},   {6912, 2560}, {2560, 6912},
-                             {4096, 4096}, {14336, 4096}, {4096, 14336}};
 constexpr Shape kOdd[] = {{1, 2560},    {7, 2560},    {1001, 2560}, {2560, 257},
                           {2560, 1000}, {2560, 8640}, {1001, 257},  {7, 8640}};
 
-struct Weights {
-  lutra::FormatInfo format;
-  size_t group;
-};
-constexpr Weights kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Int1::info, 0},  {lutra::Int2::info, 64},
-                                {lutra::Int2::info, 128},  {lutra::Int4::info, 32}, {lutra::Int4::info, 128}};
+constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Int1::info, 0},  {lutra::Int2::info, 64},
+                                      {lutra::Int2::info, 128},  {lutra::Int4::info, 32}, {lutra::Int4::info, 128}};
 
 [[maybe_unused]] const bool registered = [] {
-  for (const Weights& w : kWeights) {
+  for (const GroupedFormat& w : kWeights) {
     const auto add = [&](const Shape& s, bool odd) {
       for (const bool all : {false, true}) {
         for (const bool cold : {false, true}) {
@@ -36,7 +26,7 @@ constexpr Weights kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Int1::info, 0
         }
       }
     };
-    for (const Shape& s : kModels) add(s, false);
+    for (const Shape& s : kModelShapes) add(s, false);
     for (const Shape& s : kOdd) add(s, true);
   }
   return true;

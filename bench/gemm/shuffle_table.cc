@@ -4,9 +4,6 @@
 namespace bench { namespace {
 
 [[maybe_unused]] const bool registered = [] {
-  struct Shape {
-    size_t n, k;
-  };
   const auto add = [](const lutra::FormatInfo& format, Shape s, size_t m, bool cold, bool all) {
     GemmCase c{format, 0, s.n, s.k, m, cold};
     c.unit = lutra::Unit::kByteRow;

@@ -1,20 +1,14 @@
 // Prefill of 1 and 2 bits: calls for which sums tables are chosen, and those just beside.
-#include <utility>
-
 #include "bench/gemm/cases.h"
 
 namespace bench { namespace {
 
-struct Weights {
-  lutra::FormatInfo format;
-  size_t group;
-};
-constexpr Weights kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary::info, 128}, {lutra::Int1::info, 0},
-                                {lutra::Int1::info, 64},   {lutra::Int2::info, 0},      {lutra::Int2::info, 128}};
+constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary::info, 128}, {lutra::Int1::info, 0},
+                                      {lutra::Int1::info, 64},   {lutra::Int2::info, 0},      {lutra::Int2::info, 128}};
 
 [[maybe_unused]] const bool registered = [] {
-  for (const Weights& w : kWeights) {
-    for (const auto& [n, k] : {std::pair<size_t, size_t>{2560, 2560}, {6912, 2560}, {2560, 6912}}) {
+  for (const GroupedFormat& w : kWeights) {
+    for (const auto& [n, k] : {Shape{2560, 2560}, {6912, 2560}, {2560, 6912}}) {
       for (const size_t m : {size_t{32}, size_t{33}, size_t{64}, size_t{128}, size_t{512}}) {
         RegisterGemm("sums_table", {w.format, w.group, n, k, m}, false);
       }

@@ -9,7 +9,7 @@
 #include <iterator>
 
 #include "lutra/weights/quantize.h"
-#include "support/gemm_problem.h"
+#include "support/gemm_compare.h"
 
 namespace lutra { namespace testing { namespace {
 
@@ -22,7 +22,6 @@ std::vector<GemmAlgo> IntegerAlgos(GemmCall call, const Context& context) {
   }
   return algos;
 }
-const char* NameOfAlgo(GemmAlgo algo) { return internal::kGemmAlgoNames[static_cast<int>(algo)]; }
 
 class Extremes : public ::testing::TestWithParam<FormatInfo> {};
 INSTANTIATE_TEST_SUITE_P(All, Extremes, ::testing::ValuesIn(kFormats),

@@ -3,30 +3,11 @@
 
 #include <algorithm>
 
-#include "support/gemm_problem.h"
+#include "support/gemm_compare.h"
 
 namespace lutra { namespace testing { namespace {
 
 constexpr GemmAlgo kIntAlgos[] = {GemmAlgo::kIntDot, GemmAlgo::kIntLanes};
-const char* NameOfAlgo(GemmAlgo a) {
-  return a == GemmAlgo::kIntDot ? "int_dot" : a == GemmAlgo::kIntLanes ? "int_lanes" : "tile";
-}
-
-// Runs a problem by the algorithms on every target, with 1 worker and with 3 that take tasks backwards.
-void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos) {
-  static const std::vector<std::string> targets = TargetNames();
-  const bool empty = problem.spec().m == 0 || problem.spec().n == 0;
-  for (const std::string& target : targets) {
-    Backwards three;
-    TargetContext one(target), other(target, three.AsExecutor());
-    for (const GemmAlgo algo : algos) {
-      for (TargetContext* context : {&one, &other}) {
-        ASSERT_EQ(problem.Run(algo, *context), "") << target << ' ' << NameOfAlgo(algo);
-        if (!empty) context->Check();
-      }
-    }
-  }
-}
 
 class IntDot : public ::testing::TestWithParam<FormatInfo> {
  protected:
@@ -35,14 +16,7 @@ class IntDot : public ::testing::TestWithParam<FormatInfo> {
     const int widen = WidenEvery(GetParam().MaxPattern(), 1, -128);
     return 4 * static_cast<size_t>(widen < 1 ? 1 : widen);
   }
-  // Any y that the format has; sums as integers need an integer zero point.
-  static DType AnyY(Random& random) {
-    constexpr DType kTypes[] = {DType::kF32, DType::kI32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
-    const DType type = random.Of(kTypes);
-    return type == DType::kI32 && GetParam().zero_x2 % 2 != 0 ? DType::kF32 : type;
-  }
 };
-std::string NameOfFormat(const ::testing::TestParamInfo<FormatInfo>& info) { return info.param.name.data(); }
 INSTANTIATE_TEST_SUITE_P(All, IntDot, ::testing::ValuesIn(kFormats), NameOfFormat);
 
 // All pairs of M, N and K meet; the rest of the call is drawn for each shape and fill.
@@ -54,29 +28,15 @@ TEST_P(IntDot, EqualsReferenceBitForBit) {
   for (size_t i = 0; i < std::size(ms); ++i) {
     for (size_t j = 0; j < std::size(ks); ++j) {
       for (const Fill fill : kFills) {
-        constexpr size_t kGroups[] = {0, 32, 64, 128}, kActGroups[] = {0, 0, 32, 64, 96}, kPads[] = {0, 0, 1, 5};
-        constexpr DType kScaleTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
         GemmSpec spec;
         spec.format = GetParam();
         spec.m = ms[i];
         spec.n = ns[(i + j) % std::size(ns)];
         spec.k = ks[j];
         spec.fill = fill;
-        spec.scales = {random.Of(kGroups), random.Of(kScaleTypes), false, random.Below(3) == 0};
-        spec.scales.per_tensor = spec.scales.group_k == 0 && random.Below(2) == 0;
-        spec.act.group_k = random.Of(kActGroups);
-        spec.act.per_tensor = spec.act.group_k == 0 && random.Below(2) == 0;
-        spec.y_type = AnyY(random);
-        spec.y_pad = random.Of(kPads);
-        spec.accumulate = (IsFloat(spec.y_type) || spec.y_type == DType::kI32) && random.Below(3) == 0;
-        spec.gather = random.Below(4) == 0;
-        if (spec.gather && spec.k <= 64) spec.segments = 1 + random.Below(3);
-        spec.scatter = random.Below(4) == 0;
-        spec.edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
-        spec.seed = random.Next();
+        DrawCall(random, /*most_segment_k=*/64, &spec);
         GemmProblem problem(spec);
-        problem.e.out_scale = 0.25f;
-        problem.e.out_zero = static_cast<int32_t>(random.Below(384)) - 128;
+        DrawOutput(random, &problem);
         Compare(problem, {GemmAlgo::kIntDot, GemmAlgo::kIntLanes});
         if (HasFatalFailure()) return;
       }

@@ -3,26 +3,13 @@
 
 #include <algorithm>
 
-#include "support/gemm_problem.h"
+#include "support/gemm_compare.h"
 
 namespace lutra { namespace testing { namespace {
 
 // Formats whose planes have 1 or 2 bits.
 constexpr FormatInfo kPlaneFormats[] = {Int1::info, ZeroOne::info,   Ternary::info,
                                         Int2::info, Int<2, 3>::info, Int3::info};
-
-void Compare(GemmProblem& problem) {
-  static const std::vector<std::string> targets = TargetNames();
-  const bool empty = problem.spec().m == 0 || problem.spec().n == 0;
-  for (const std::string& target : targets) {
-    Backwards three;
-    TargetContext one(target), other(target, three.AsExecutor());
-    for (TargetContext* context : {&one, &other}) {
-      ASSERT_EQ(problem.Run(GemmAlgo::kPopcount, *context), "") << target;
-      if (!empty) context->Check();
-    }
-  }
-}
 
 ActSpec Planes(int bits, bool is_signed) {
   ActSpec spec;
@@ -32,15 +19,7 @@ ActSpec Planes(int bits, bool is_signed) {
   return spec;
 }
 
-class Popcount : public ::testing::TestWithParam<FormatInfo> {
- protected:
-  static DType AnyY(Random& random) {
-    constexpr DType kTypes[] = {DType::kF32, DType::kI32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
-    const DType type = random.Of(kTypes);
-    return type == DType::kI32 && GetParam().zero_x2 % 2 != 0 ? DType::kF32 : type;
-  }
-};
-std::string NameOfFormat(const ::testing::TestParamInfo<FormatInfo>& info) { return info.param.name.data(); }
+class Popcount : public ::testing::TestWithParam<FormatInfo> {};
 INSTANTIATE_TEST_SUITE_P(All, Popcount, ::testing::ValuesIn(kPlaneFormats), NameOfFormat);
 
 // Every number of bits meets every fill and many K: about the words of a block, of a step of four, and of the 124 after
@@ -56,8 +35,6 @@ TEST_P(Popcount, EqualsReferenceBitForBit) {
       for (const Fill fill : kFills) {
         for (const size_t k : ks) {
           if (bits > 2 && k > 300 && random.Below(6) != 0) continue;
-          constexpr size_t kGroups[] = {0, 0, 32, 64, 128}, kActGroups[] = {0, 0, 32, 64, 96}, kPads[] = {0, 0, 1, 5};
-          constexpr DType kScaleTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
           GemmSpec spec;
           spec.format = GetParam();
           spec.m = k > 300 ? 1 + random.Below(2) : ms[step % std::size(ms)];
@@ -65,23 +42,11 @@ TEST_P(Popcount, EqualsReferenceBitForBit) {
           ++step;
           spec.k = k;
           spec.fill = fill;
-          spec.scales = {random.Of(kGroups), random.Of(kScaleTypes), false, random.Below(3) == 0};
-          spec.scales.per_tensor = spec.scales.group_k == 0 && random.Below(2) == 0;
           spec.act = Planes(bits, is_signed);
-          spec.act.group_k = random.Of(kActGroups);
-          spec.act.per_tensor = spec.act.group_k == 0 && random.Below(2) == 0;
-          spec.y_type = AnyY(random);
-          spec.y_pad = random.Of(kPads);
-          spec.accumulate = (IsFloat(spec.y_type) || spec.y_type == DType::kI32) && random.Below(3) == 0;
-          spec.gather = random.Below(3) == 0;
-          if (spec.gather && spec.k <= 64) spec.segments = 1 + random.Below(3);
-          spec.scatter = random.Below(4) == 0;
-          spec.edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
-          spec.seed = random.Next();
+          DrawCall(random, /*most_segment_k=*/64, &spec);
           GemmProblem problem(spec);
-          problem.e.out_scale = 0.25f;
-          problem.e.out_zero = static_cast<int32_t>(random.Below(384)) - 128;
-          Compare(problem);
+          DrawOutput(random, &problem);
+          Compare(problem, {GemmAlgo::kPopcount});
           if (HasFatalFailure()) return;
         }
       }
@@ -101,7 +66,7 @@ TEST_P(Popcount, LongRowsEqualReference) {
       spec.fill = fill;
       spec.act = Planes(1, is_signed);
       GemmProblem problem(spec);
-      Compare(problem);
+      Compare(problem, {GemmAlgo::kPopcount});
       if (HasFatalFailure()) return;
     }
   }

@@ -2,24 +2,9 @@
 // packed in its unit also runs by the algorithms that read codes.
 #include <gtest/gtest.h>
 
-#include "support/gemm_problem.h"
+#include "support/gemm_compare.h"
 
 namespace lutra { namespace testing { namespace {
-
-void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos) {
-  static const std::vector<std::string> targets = TargetNames();
-  const bool empty = problem.spec().m == 0 || problem.spec().n == 0;
-  for (const std::string& target : targets) {
-    Backwards three;
-    TargetContext one(target), other(target, three.AsExecutor());
-    for (const GemmAlgo algo : algos) {
-      for (TargetContext* context : {&one, &other}) {
-        ASSERT_EQ(problem.Run(algo, *context), "") << target << ' ' << static_cast<int>(algo);
-        if (!empty) context->Check();
-      }
-    }
-  }
-}
 
 GemmAlgo Chosen(const GemmProblem& problem) {
   const GemmCall call = problem.Call();
@@ -27,7 +12,6 @@ GemmAlgo Chosen(const GemmProblem& problem) {
 }
 
 class ShuffleTable : public ::testing::TestWithParam<FormatInfo> {};
-std::string NameOfFormat(const ::testing::TestParamInfo<FormatInfo>& info) { return info.param.name.data(); }
 INSTANTIATE_TEST_SUITE_P(All, ShuffleTable, ::testing::ValuesIn(kFormats), NameOfFormat);
 INSTANTIATE_TEST_SUITE_P(Users, ShuffleTable, ::testing::Values(Skewed::info), NameOfFormat);
 
@@ -39,9 +23,6 @@ TEST_P(ShuffleTable, EqualsReferenceBitForBit) {
   size_t i = 0;
   for (const size_t k : ks) {
     for (const Fill fill : kFills) {
-      constexpr size_t kGroups[] = {0, 32, 64, 96, 128}, kActGroups[] = {0, 0, 32, 64, 96}, kPads[] = {0, 0, 1, 5};
-      constexpr DType kScaleTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
-      constexpr DType kYs[] = {DType::kF32, DType::kI32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
       GemmSpec spec;
       spec.format = GetParam();
       spec.unit = Unit::kByteRow;
@@ -49,21 +30,9 @@ TEST_P(ShuffleTable, EqualsReferenceBitForBit) {
       spec.n = ns[i++ % std::size(ns)];
       spec.k = k;
       spec.fill = fill;
-      spec.scales = {random.Of(kGroups), random.Of(kScaleTypes), false, random.Below(3) == 0};
-      spec.scales.per_tensor = spec.scales.group_k == 0 && random.Below(2) == 0;
-      spec.act.group_k = random.Of(kActGroups);
-      spec.act.per_tensor = spec.act.group_k == 0 && random.Below(2) == 0;
-      spec.y_type = random.Of(kYs);
-      if (spec.y_type == DType::kI32 && GetParam().zero_x2 % 2 != 0) spec.y_type = DType::kF32;
-      spec.y_pad = random.Of(kPads);
-      spec.accumulate = (IsFloat(spec.y_type) || spec.y_type == DType::kI32) && random.Below(3) == 0;
-      spec.gather = random.Below(4) == 0;
-      if (spec.gather) spec.segments = 1 + random.Below(3);
-      spec.scatter = random.Below(4) == 0;
-      spec.edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
-      spec.seed = random.Next();
+      DrawCall(random, /*most_segment_k=*/SIZE_MAX, &spec);
       GemmProblem problem(spec);
-      problem.e.out_scale = 0.25f;
+      DrawOutput(random, &problem);
       ASSERT_EQ(Chosen(problem), GemmAlgo::kShuffleTable);
       Compare(problem, {GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes});
       if (HasFatalFailure()) return;

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "support/gemm_problem.h"
+#include "support/gemm_compare.h"
 
 namespace lutra { namespace testing { namespace {
 
@@ -48,7 +48,6 @@ class Tile : public ::testing::TestWithParam<FormatInfo> {
     }
   }
 };
-std::string NameOfFormat(const ::testing::TestParamInfo<FormatInfo>& info) { return info.param.name.data(); }
 INSTANTIATE_TEST_SUITE_P(All, Tile, ::testing::ValuesIn(kFormats), NameOfFormat);
 INSTANTIATE_TEST_SUITE_P(Users, Tile, ::testing::Values(ThreeLevels::info, FiveBits::info, Skewed::info), NameOfFormat);
 

@@ -95,7 +95,7 @@ HWY_INLINE hn::Vec<D8> FieldOf(D8 d8, hn::Vec<D8> unit) {
     constexpr int kBits = Planes::kBits, kPlace = static_cast<int>(kField % Traits::kPlaces);
     constexpr int kMask = ((1 << kBits) - 1) << (kPlace * kBits);
     const hn::Repartition<uint16_t, D8> d16;
-    const auto moved = ShiftBits<(static_cast<int>(kField) - kPlace) * kBits>(d16, hn::BitCast(d16, unit));
+    const auto moved = ShiftBits<(static_cast<int>(kField) - kPlace) * kBits>(hn::BitCast(d16, unit));
     return hn::And(hn::BitCast(d8, moved), hn::Set(d8, static_cast<uint8_t>(kMask)));
   }
 }
@@ -141,15 +141,6 @@ HWY_INLINE V WideStep(D32 d32, VC codes, VX x, V sum) {
                                             hn::ShiftRight<8>(hn::ShiftLeft<8>(xs)));
   const auto odd = hn::WidenMulPairwiseAdd(d32, hn::BitCast(d16, hn::ShiftRight<8>(c)), hn::ShiftRight<8>(xs));
   return hn::Add(sum, hn::Add(even, odd));
-}
-
-template <int kShift, class V>
-HWY_INLINE V ShiftDown(V v) {
-  if constexpr (kShift == 0) {
-    return v;
-  } else {
-    return hn::ShiftRight<kShift>(v);
-  }
 }
 
 // Tile: kV vectors of rows by kMR rows of x, from their k-th column, over `blocks` blocks: emit(sums...), number = m *
@@ -202,7 +193,7 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
     constexpr size_t kI = decltype(number)::value, kPlace = kI / kV % kParts % Traits::kPlaces;
     constexpr size_t kTotal = kI / kV / kParts * kV + kI % kV;
     auto& sum = Pick<kTotal>(total...);
-    sum = hn::Add(sum, ShiftDown<static_cast<int>(kPlace) * Planes::kBits>(widen(part)));
+    sum = hn::Add(sum, ShiftBits<static_cast<int>(kPlace) * Planes::kBits>(widen(part)));
   };
   const auto all = [&](auto d_part, const auto& multiply, const auto& widen, auto&... total) LUTRA_TILE {
     for (size_t from = 0; from < steps;) {

@@ -38,22 +38,28 @@ HWY_INLINE void ForBlocks(DType type, size_t n, const Body& body) {
 // Vectors that a block of 32 fills: their number is a constant, so on targets without a size of vectors they are small.
 inline constexpr size_t kBlockLanes = HWY_HAVE_SCALABLE ? 4 : HWY_MIN(size_t{16}, HWY_LANES(float));
 
+// fold(v, |x|) for n elements, in as many vectors v... as a block of 32 fills.
+template <class Fold, class... V>
+HWY_INLINE void FoldMagnitudes(const void* data, DType type, size_t n, const Fold& fold, V&... all) {
+  const hn::CappedTag<float, kBlockLanes> d;
+  ForBlocks(type, n, [&](auto whole, size_t i, size_t count) LUTRA_TILE {
+    Numbered(
+        [&](auto number, auto& v) LUTRA_TILE {
+          const size_t skip = decltype(number)::value * kBlockLanes;
+          if (skip >= count) return;
+          fold(v, hn::Abs(LoadX<decltype(whole)::value>(d, data, type, i + skip, count - skip)));
+        },
+        all...);
+  });
+}
+
 // The largest |x| of n elements as the bits of a float without sign, in which NaN is above infinity.
 HWY_INLINE float AbsMax(const void* data, DType type, size_t n) {
-  const hn::CappedTag<float, kBlockLanes> d;
-  const hn::RebindToSigned<decltype(d)> di;
+  const hn::CappedTag<int32_t, kBlockLanes> di;
   float most = 0.0f;
   WithAccumulators<32 / kBlockLanes>(di, [&](auto&... all) LUTRA_TILE {
-    ForBlocks(type, n, [&](auto whole, size_t i, size_t count) LUTRA_TILE {
-      Numbered(
-          [&](auto v, auto& m) LUTRA_TILE {
-            const size_t skip = decltype(v)::value * kBlockLanes;
-            if (skip >= count) return;
-            const auto x = LoadX<decltype(whole)::value>(d, data, type, i + skip, count - skip);
-            m = hn::Max(m, hn::BitCast(di, hn::Abs(x)));
-          },
-          all...);
-    });
+    const auto fold = [&](auto& m, auto x) LUTRA_TILE { m = hn::Max(m, hn::BitCast(di, x)); };
+    FoldMagnitudes(data, type, n, fold, all...);
     auto most_of_all = hn::Zero(di);
     ((most_of_all = hn::Max(most_of_all, all)), ...);
     most = std::bit_cast<float>(hn::ReduceMax(di, most_of_all));
@@ -66,15 +72,8 @@ HWY_INLINE float AbsSum(const void* data, DType type, size_t n) {
   const hn::CappedTag<float, kBlockLanes> d;
   HWY_ALIGN float sums[32];
   WithAccumulators<32 / kBlockLanes>(d, [&](auto&... sum) LUTRA_TILE {
-    ForBlocks(type, n, [&](auto whole, size_t i, size_t count) LUTRA_TILE {
-      Numbered(
-          [&](auto v, auto& s) LUTRA_TILE {
-            const size_t skip = decltype(v)::value * kBlockLanes;
-            if (skip >= count) return;
-            s = hn::Add(s, hn::Abs(LoadX<decltype(whole)::value>(d, data, type, i + skip, count - skip)));
-          },
-          sum...);
-    });
+    const auto fold = [&](auto& s, auto x) LUTRA_TILE { s = hn::Add(s, x); };
+    FoldMagnitudes(data, type, n, fold, sum...);
     Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d, sums + decltype(v)::value * kBlockLanes); }, sum...);
   });
   for (size_t half = 16; half != 0; half /= 2) {

@@ -12,9 +12,9 @@
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-// `kShift` > 0: right. 16-bit lanes: what crosses into a neighbouring byte is masked away.
-template <int kShift, class D16, class V>
-HWY_INLINE V ShiftBits(D16, V v) {
+// kShift > 0: right. 16-bit lanes: what crosses into a neighbouring byte is masked away.
+template <int kShift, class V>
+HWY_INLINE V ShiftBits(V v) {
   if constexpr (kShift > 0) {
     return hn::ShiftRight<kShift>(v);
   } else if constexpr (kShift < 0) {
@@ -35,7 +35,7 @@ HWY_INLINE hn::Vec<D8> UnpackPlane(D8 d8, const uint8_t* HWY_RESTRICT rows) {
   const hn::Repartition<uint16_t, D8> d16;
   const auto raw = hn::LoadU(d8, rows + kUnit * 128);
   if constexpr (kBits == 8) return raw;
-  const auto shifted = ShiftBits<static_cast<int>(kField) * kBits - kDone>(d16, hn::BitCast(d16, raw));
+  const auto shifted = ShiftBits<static_cast<int>(kField) * kBits - kDone>(hn::BitCast(d16, raw));
   return hn::And(hn::BitCast(d8, shifted), hn::Set(d8, static_cast<uint8_t>(((1 << kBits) - 1) << kDone)));
 }
 

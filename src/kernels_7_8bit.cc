@@ -1,4 +1,4 @@
-// The compiled mode of int_dot, for codes of 7 and 8 bits.
+// The compiled mode of the GEMM kernels that depend on the width of codes: those of 7 and 8 bits.
 #include "lutra/gemm/dispatch.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
