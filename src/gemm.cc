@@ -10,18 +10,21 @@ namespace lutra { inline namespace LUTRA_NS { namespace internal { namespace {
 constexpr auto kAll = AllFormats::kInfos;
 
 FormatKernels PickAny(const FormatInfo& format, int64_t target) { return AllFormats::Pick(format, target); }
-FormatList ListOr(std::span<const FormatInfo> list) { return list.empty() ? FormatList(kAll) : list; }
+Named NamedOr(std::span<const FormatInfo> list, unsigned modes) {
+  return {list.empty() ? std::span<const FormatInfo>(kAll) : list, modes};
+}
 
 }}}}  // namespace lutra::LUTRA_NS::internal
 
 namespace lutra { inline namespace LUTRA_API_NS {
 
-void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list) {
-  internal::RunGemm(calls, context, internal::ListOr(list), &internal::PickAny,
+void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list, unsigned modes) {
+  internal::RunGemm(calls, context, internal::NamedOr(list, modes), &internal::PickAny,
                     internal::PickCommon<HWY_TARGETS, internal::kAnyX>(context.target()));
 }
-Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list) {
-  return internal::ExplainGemm(call, context, internal::ListOr(list), &internal::PickAny,
+Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list,
+                          unsigned modes) {
+  return internal::ExplainGemm(call, context, internal::NamedOr(list, modes), &internal::PickAny,
                                internal::TargetOf<HWY_TARGETS>(context.target()));
 }
 

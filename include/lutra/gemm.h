@@ -18,7 +18,8 @@
 namespace lutra { inline namespace LUTRA_NS {
 
 // y = epilogue(x * w^T). Formats: the formats that w may have, each compiled into this unit; in the compiled mode the
-// list may be empty (all of lutra's own), and a format of the user's runs by its table.
+// list may be empty (all of lutra's own), and a format of the user's runs by its table. Modes (gemm/types.h) are named
+// beside them.
 //
 // Fails, before anything is written, on: a format not in the list; x.cols != w.segment_k; y not [M, N]; a y.type that
 // the path does not have; null data; row maps or epilogue operands that do not fit; y overlapping x or w.

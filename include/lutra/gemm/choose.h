@@ -23,7 +23,8 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
   if (c.y.type == DType::kI32 && c.w.format().zero_x2 % 2 != 0) return "a half-integer zero point has no i32 sums";
   if (algo == GemmAlgo::kShuffleTable) {
     if (c.w.unit() != Unit::kByteRow) return "w is packed in Unit::kLane32, not in kByteRow";
-    if (kernels.shuffle_table == nullptr) return "compiled only where a format of 1 bit is named";
+    if (kernels.shuffle_table == nullptr)
+      return "compiled only where a format of 1 bit or the mode ShuffleTables is named";
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
     return nullptr;
   }

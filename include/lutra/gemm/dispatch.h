@@ -16,12 +16,25 @@ LUTRA_DISPATCHED(PickTile, Tile)
 // What x of a call can be: a front door compiles the kernels that its x may need, no others.
 enum XKind : unsigned { kInt8X = 1, kFloatX = 2, kAnyX = 3 };
 
+// Whether one of what a call names is a format of which `is` says so.
+template <class... Formats>
+constexpr bool AnyFormat(bool (*is)(const FormatInfo&)) {
+  [[maybe_unused]] const auto test = [&]<class T>() {
+    if constexpr (kIsMode<T>)
+      return false;
+    else
+      return is(T::info);
+  };
+  return (test.template operator()<Formats>() || ...);
+}
+
 // The kernels that serve all formats. A table format takes int8 activations as the floats they stand for.
 template <int64_t kTargets, unsigned kX, class... Formats>
 CommonKernels PickCommon(int64_t target) {
   CommonKernels kernels;
   if constexpr ((kX & kInt8X) != 0) kernels.int_lanes = PickIntLanes<kTargets>(target);
-  if constexpr ((kX & kFloatX) != 0 || ((Formats::info.map == Map::kTable) || ...)) {
+  if constexpr ((kX & kFloatX) != 0 ||
+                AnyFormat<Formats...>([](const FormatInfo& f) { return f.map == Map::kTable; })) {
     kernels.tile = PickTile<kTargets>(target);
   }
   return kernels;
@@ -41,19 +54,24 @@ FormatKernels KernelsOf(int64_t target) {
 }
 
 // The kernels of whichever of Formats has the planes of `format`: that is all kernels know of a format, so a format of
-// the user's runs on them too. Lookups pay for 1 bit: they are compiled where a format of 1 bit is named.
+// the user's runs on them too. Lookups pay for 1 bit: they are compiled where a format of 1 bit, or their mode, is
+// named.
 template <int64_t kTargets, unsigned kX, class... Formats>
 FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   FormatKernels kernels;
-  const auto take = [&](const FormatInfo& named, auto of) {
-    // Of formats of one width, rather one that shares the tables too.
-    if (named.planes == format.planes && (kernels.unpack == nullptr || SumsFieldOf(named) == SumsFieldOf(format))) {
-      kernels = of(target);
+  [[maybe_unused]] const auto take = [&]<class T>() {
+    if constexpr (!kIsMode<T>) {
+      // Of formats of one width, rather one that shares the tables too.
+      if (T::info.planes == format.planes &&
+          (kernels.unpack == nullptr || SumsFieldOf(T::info) == SumsFieldOf(format))) {
+        kernels = KernelsOf<kTargets, PlanesOfFormat<T>, SumsFieldOf(T::info), kX>(target);
+      }
     }
   };
-  (take(Formats::info, &KernelsOf<kTargets, PlanesOfFormat<Formats>, SumsFieldOf(Formats::info), kX>), ...);
+  (take.template operator()<Formats>(), ...);
   if (kernels.sums_table.field != SumsFieldOf(format)) kernels.sums_table = {};
-  if constexpr ((kX & kInt8X) != 0 && ((Formats::info.bits == 1) || ...)) {
+  constexpr bool kOneBit = AnyFormat<Formats...>([](const FormatInfo& f) { return f.bits == 1; });
+  if constexpr ((kX & kInt8X) != 0 && (kOneBit || (kModesOf<Formats...> & ModeBit(GemmAlgo::kShuffleTable)) != 0)) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
   }
   return kernels;

@@ -109,7 +109,11 @@ inline void CheckCall(GemmCall& c, size_t m) {
   if (w_bytes != 0 && Overlaps(c.y, codes)) Fail("Gemm: y overlaps w");
 }
 
-using FormatList = std::span<const FormatInfo>;
+// What a call names: formats and modes, one bit for each algorithm.
+struct Named {
+  std::span<const FormatInfo> formats;
+  unsigned modes;
+};
 // The kernels of `format` for a target, empty where the unit has none.
 using PickFormat = FormatKernels (*)(const FormatInfo& format, int64_t target);
 
@@ -127,7 +131,7 @@ inline void RunGemmTask(const void* p, size_t i, size_t worker) {
   job.ran.store(t.kernel(t, i - t.first_task, job.context->scratch(worker)), std::memory_order_relaxed);
 }
 
-inline void CheckListed(const PackedMatrix& w, FormatList list) {
+inline void CheckNamed(const PackedMatrix& w, std::span<const FormatInfo> list) {
   for (const FormatInfo& f : list) {
     if (f.id == w.format().id && f.bits == w.format().bits && f.map == w.format().map &&
         f.zero_x2 == w.format().zero_x2 && f.planes == w.format().planes) {
@@ -153,14 +157,15 @@ inline void SplitSums(GemmTask& t, const FormatKernels& kernels, size_t workers)
   t.panels_per_task = std::max(parts == 1 ? panels : kLeastPanels, (panels + parts - 1) / parts);
 }
 
-inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonKernels& common,
+inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const CommonKernels& common,
                     const Context& context) {
   GemmCall& c = t.call;
   if (c.w.segments() == 0) Fail("Gemm: w is empty, it must come from Pack or Map");
-  CheckListed(c.w, list);
+  CheckNamed(c.w, named.formats);
   t.m = RowsOf(c);
   CheckCall(c, t.m);
-  const FormatKernels kernels = pick(c.w.format(), context.target());
+  FormatKernels kernels = pick(c.w.format(), context.target());
+  kernels.modes = named.modes;
   const GemmAlgo algo = Choose(c, kernels);
   if (algo == GemmAlgo::kAuto) {
     const GemmAlgo asked = c.algo == GemmAlgo::kAuto ? GemmAlgo::kTile : c.algo;
@@ -191,7 +196,7 @@ inline void Prepare(GemmTask& t, FormatList list, PickFormat pick, const CommonK
   t.panel_tasks = panels == 0 ? 0 : (panels + t.panels_per_task - 1) / t.panels_per_task;
 }
 
-inline void RunGemm(std::span<const GemmCall> calls, Context& context, FormatList list, PickFormat pick,
+inline void RunGemm(std::span<const GemmCall> calls, Context& context, const Named& named, PickFormat pick,
                     const CommonKernels& common) {
   constexpr size_t kMost = Context::kJobBytes / sizeof(GemmTask);
   if (calls.size() > kMost) Fail("Gemm: calls has %zu entries, at most %zu fit into one region", calls.size(), kMost);
@@ -200,7 +205,7 @@ inline void RunGemm(std::span<const GemmCall> calls, Context& context, FormatLis
   for (size_t i = 0; i < calls.size(); ++i) {
     GemmTask& t = *new (tasks + i) GemmTask;
     t.call = calls[i];
-    Prepare(t, list, pick, common, context);
+    Prepare(t, named, pick, common, context);
     t.first_task = total;
     total += t.panel_tasks * t.row_tasks;
   }
@@ -209,10 +214,11 @@ inline void RunGemm(std::span<const GemmCall> calls, Context& context, FormatLis
   context.set_last_target(job.ran.load());
 }
 
-inline Explanation ExplainGemm(const GemmCall& call, const Context& context, FormatList list, PickFormat pick,
+inline Explanation ExplainGemm(const GemmCall& call, const Context& context, const Named& named, PickFormat pick,
                                const char* target) {
-  CheckListed(call.w, list);
-  const FormatKernels kernels = pick(call.w.format(), context.target());
+  CheckNamed(call.w, named.formats);
+  FormatKernels kernels = pick(call.w.format(), context.target());
+  kernels.modes = named.modes;
   Explanation e;
   e.algo = Choose(call, kernels);
   const auto add = [&](const char* a, const char* b, const char* c, const char* d) {
@@ -248,17 +254,28 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, For
   return e;
 }
 
+// The formats among what a call names, and the modes.
 template <class... Formats>
-inline constexpr std::array<FormatInfo, sizeof...(Formats)> kListOf = {Formats::info...};
+inline constexpr auto kFormatsOf = [] {
+  std::array<FormatInfo, (size_t{!kIsMode<Formats>} + ... + 0)> list{};
+  [[maybe_unused]] size_t i = 0;
+  [[maybe_unused]] const auto add = [&]<class T>() {
+    if constexpr (!kIsMode<T>) list[i++] = T::info;
+  };
+  (add.template operator()<Formats>(), ...);
+  return list;
+}();
 
 }}}  // namespace lutra::LUTRA_NS::internal
 
 #if defined(LUTRA_COMPILED)
 namespace lutra { inline namespace LUTRA_API_NS {
 
-// The library's own entries: `list` names the formats a call may have, empty: all of lutra's own.
-void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list);
-Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list);
+// The library's own entries: `list` names the formats a call may have, empty: all of lutra's own; modes: those it asks
+// for, 1 << algo.
+void GemmListed(std::span<const GemmCall> calls, Context& context, std::span<const FormatInfo> list, unsigned modes);
+Explanation ExplainListed(const GemmCall& call, const Context& context, std::span<const FormatInfo> list,
+                          unsigned modes);
 
 }}  // namespace lutra::LUTRA_API_NS
 #endif
@@ -270,13 +287,14 @@ Explanation ExplainListed(const GemmCall& call, const Context& context, std::spa
 namespace lutra { inline namespace LUTRA_NS {
 
 #if defined(LUTRA_COMPILED)
-#define LUTRA_GEMM_OF(X) GemmListed(calls, context, internal::kListOf<Formats...>)
+#define LUTRA_GEMM_OF(X) GemmListed(calls, context, internal::kFormatsOf<Formats...>, internal::kModesOf<Formats...>)
 #else
-#define LUTRA_GEMM_OF(X)                                                                           \
-  internal::RunGemm(calls, context, internal::kListOf<Formats...>,                                 \
-                    &internal::PickOf<HWY_TARGETS, internal::X, Formats...>,                       \
-                    internal::PickCommon<HWY_TARGETS, internal::X, Formats...>(context.target())); \
-  static_assert(sizeof...(Formats) > 0, "name the formats: Gemm<Ternary>(...). Only lutra::compiled has them all")
+#define LUTRA_GEMM_OF(X)                                                                                \
+  internal::RunGemm(calls, context, {internal::kFormatsOf<Formats...>, internal::kModesOf<Formats...>}, \
+                    &internal::PickOf<HWY_TARGETS, internal::X, Formats...>,                            \
+                    internal::PickCommon<HWY_TARGETS, internal::X, Formats...>(context.target()));      \
+  static_assert(!internal::kFormatsOf<Formats...>.empty(),                                              \
+                "name the formats: Gemm<Ternary>(...). Only lutra::compiled has them all")
 #endif
 
 template <class... Formats>
@@ -308,9 +326,9 @@ LUTRA_MEMBER void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, C
 template <class... Formats>
 LUTRA_MEMBER Explanation Explain(const GemmCall& call, const Context& context) {
 #if defined(LUTRA_COMPILED)
-  return ExplainListed(call, context, internal::kListOf<Formats...>);
+  return ExplainListed(call, context, internal::kFormatsOf<Formats...>, internal::kModesOf<Formats...>);
 #else
-  return internal::ExplainGemm(call, context, internal::kListOf<Formats...>,
+  return internal::ExplainGemm(call, context, {internal::kFormatsOf<Formats...>, internal::kModesOf<Formats...>},
                                &internal::PickOf<HWY_TARGETS, internal::kAnyX, Formats...>,
                                internal::TargetOf<HWY_TARGETS>(context.target()));
 #endif

@@ -18,6 +18,20 @@ struct Planes {
 template <class Format>
 using PlanesOfFormat = Planes<Format::info.planes[0], Format::info.planes[1], Format::info.planes[2]>;
 
+// Formats and modes are named in one list.
+template <class T>
+inline constexpr bool kIsMode = requires {
+  T::algo;
+};
+constexpr unsigned ModeBit(GemmAlgo algo) { return 1u << static_cast<unsigned>(algo); }
+template <class T>
+constexpr unsigned ModeBitOf() {
+  if constexpr (kIsMode<T>) return ModeBit(T::algo);
+  return 0;
+}
+template <class... Formats>
+inline constexpr unsigned kModesOf = (ModeBitOf<Formats>() | ... | 0u);
+
 struct GemmTask;
 
 // Codes of the 32 k x 32 rows of a block as bytes, [k][row].
@@ -56,6 +70,7 @@ struct FormatKernels {
   SumsKernel sums_table;
   PopcountKernel popcount;
   GemmFn shuffle_table = nullptr;
+  unsigned modes = 0;  // that the call asks for
 };
 // The kernels that serve all formats.
 struct CommonKernels {

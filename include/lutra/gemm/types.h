@@ -62,6 +62,14 @@ enum class GemmAlgo : uint8_t {
   kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
 };
 
+// Modes: algorithms that a call has to ask for, by a tag named beside its formats, Gemm<Int2, ShuffleTables>(...). A
+// header-only unit compiles those that it names; a lossy one is never chosen without its tag or GemmCall::algo.
+template <GemmAlgo kAlgo>
+struct Mode {
+  static constexpr GemmAlgo algo = kAlgo;
+};
+using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
+
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
 // Needs a weight packed with `segments`. row null: output m is row m of x (one segment).
 struct RowMap {
