@@ -94,6 +94,73 @@ TEST(AbsMedian, IsTheLowerOne) {
   }
 }
 
+TEST(AbsMedian, EqualsSortingForAnySizeAndOrder) {
+  std::minstd_rand random(5);
+  for (const size_t count : {1u, 2u, 31u, 32u, 33u, 34u, 65u, 500u, 1023u, 1024u, 1025u, 1026u, 9000u}) {
+    for (int kind = 0; kind < 8; ++kind) {
+      std::vector<float> w(count);
+      for (size_t i = 0; i < count; ++i) {
+        const uint32_t r = static_cast<uint32_t>(random()), half = static_cast<uint32_t>(i < count - i ? i : count - i);
+        const uint32_t bits[] = {r % 0x7F800000u,           // any magnitude
+                                 0x3F800000u,               // all equal
+                                 r % 2 * 0x7F7FFFFFu,       // the smallest and the largest
+                                 static_cast<uint32_t>(i),  // subnormals, ascending
+                                 0x40000000u - static_cast<uint32_t>(i),
+                                 0x3F000000u + half,   // up and down
+                                 0x3F800000u + r % 3,  // many equal
+                                 i == 0 ? 0x7F000000u : r % 1000u << 2};
+        w[i] = std::bit_cast<float>(bits[kind] | static_cast<uint32_t>(r / 7 % 2) << 31);
+      }
+      std::vector<float> sorted(count);
+      for (size_t i = 0; i < count; ++i) sorted[i] = std::fabs(w[i]);
+      std::sort(sorted.begin(), sorted.end());
+      const internal::Scope whole{0, 1, 0, count};
+      EXPECT_EQ(internal::LowerMedian(View(w.data(), 1, count), whole), sorted[(count - 1) / 2])
+          << count << " of kind " << kind;
+    }
+  }
+}
+
+// Codes by halving against distances, one after another: at each value, each middle, and their neighbours.
+TEST(Tables, StepsFindTheNearestByDistance) {
+  std::minstd_rand random(6);
+  const float tables[][16] = {
+      {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15},
+      {15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0},
+      {0.5f, -0.0f, 0.0f, 3, 3, -1, -7, 2, 0.25f, 0.5f, -1, 4, 100, 9, 9, 9},
+      {5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5},
+      {kTiny, -kTiny, 0, 2 * kTiny, 3 * kTiny, -5 * kTiny, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {kMax, -kMax, 0x1p100f, 0, -0x1p100f, 0x1p90f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {1, 1 + 0x1p-23f, 1 + 0x1p-22f, -1, -1 - 0x1p-23f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+      {1, 0x1p-30f, 0x1p-38f, -0x1p-39f, 0, 0x1p-41f, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+  };
+  for (const auto& table : tables) {
+    for (unsigned codes = 1; codes <= 16; ++codes) {
+      const internal::TableSteps steps = internal::StepsOf(table, codes);
+      if (!steps.use) continue;
+      const auto [least, most] = std::minmax_element(table, table + codes);
+      std::vector<float> x = {kInf, -kInf, kMax, -kMax, 0.0f, -0.0f, kTiny, -kTiny};
+      for (unsigned a = 0; a < codes; ++a) {
+        for (unsigned b = 0; b < codes; ++b) {
+          const float middle = static_cast<float>((double{table[a]} + double{table[b]}) / 2);
+          x.insert(x.end(), {middle, std::nextafter(middle, kInf), std::nextafter(middle, -kInf)});
+        }
+      }
+      for (int i = 0; i < 100; ++i) {
+        x.push_back(*least + (*most - *least) * static_cast<float>(random() % 1000u) / 1000.0f);
+      }
+      std::vector<uint8_t> got(x.size());
+      internal::NearestBySteps(steps, x.data(), x.size(), 1.0f, got.data());
+      for (size_t i = 0; i < x.size(); ++i) {
+        const double clamped{std::clamp(x[i], *least, *most)};
+        EXPECT_EQ(got[i], internal::NearestByDistance(table, codes, clamped)) << x[i] << " of " << codes;
+      }
+    }
+  }
+  EXPECT_TRUE(internal::StepsOf(tables[7], 3).use);
+  EXPECT_FALSE(internal::StepsOf(tables[7], 6).use);  // 2^-41 and 0 of 1: distances round
+}
+
 TEST(SignMean, IsBitNetsSign) {
   // mean w = 1, mean |w| = 9/5: above the mean is +, the mean itself is -.
   EXPECT_EQ(Encode<Int1>({1, 4, -1, 2, -1}, Fit::kSignMean), (Row{3.6f, {0, 1, 0, 1, 0}}));

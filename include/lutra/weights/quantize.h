@@ -1,4 +1,5 @@
-// Float weights to codes and scales: what each Fit means, one scope at a time. Scalar: this runs once per model.
+// Float weights to codes and scales: what each Fit means, one scope at a time.
+// Bound: the division of each weight and sums in double one after another; of kAbsMedian the search besides.
 //
 // A scope is what shares a scale: the tensor, a row, or a group of group_k (counted from each segment of K). In a
 // scope:
@@ -24,11 +25,11 @@
 // infinity among the weights, and a scale or offset too large for Scales::type, are errors that name the place.
 #pragma once
 #include <atomic>
-#include <bit>
 #include <cmath>
 #include <limits>
 
 #include "lutra/weights/packed.h"
+#include "lutra/weights/search.h"
 
 namespace lutra { inline namespace v0 {
 
@@ -112,47 +113,6 @@ LUTRA_MEMBER CodedBuffer CodedBuffer::Allocate(const FormatInfo& format, const S
 inline namespace LUTRA_NS {
 namespace internal {
 
-// Rows [row0, row1), columns [k0, k1) of w.
-struct Scope {
-  size_t row0, row1, k0, k1;
-};
-// body(values, count) for runs of the scope's weights as f32, in order.
-template <class Body>
-inline void ForRuns(const ConstMatrixView& w, const Scope& s, const Body& body) {
-  for (size_t row = s.row0; s.k0 != s.k1 && row < s.row1; ++row) {
-    const ptrdiff_t begin = static_cast<ptrdiff_t>(row) * w.row_stride;
-    if (w.type == DType::kF32) {
-      body(static_cast<const float*>(w.data) + begin + static_cast<ptrdiff_t>(s.k0), s.k1 - s.k0);
-      continue;
-    }
-    float values[256];
-    for (size_t k = s.k0; k < s.k1; k += 256) {
-      const size_t count = s.k1 - k < 256 ? s.k1 - k : 256;
-      for (size_t i = 0; i < count; ++i) values[i] = LoadFloat(w.data, w.type, begin + static_cast<ptrdiff_t>(k + i));
-      body(values, count);
-    }
-  }
-}
-
-// The lower median of |w|: the digits of its bit pattern, highest first, by counting. Bits of |w| order like |w|.
-inline float LowerMedian(const ConstMatrixView& w, const Scope& s) {
-  size_t rank = ((s.row1 - s.row0) * (s.k1 - s.k0) - 1) / 2;
-  uint32_t prefix = 0;
-  for (int shift = 24; shift >= 0; shift -= 8) {
-    size_t count[256] = {};
-    ForRuns(w, s, [&](const float* values, size_t n) {
-      for (size_t i = 0; i < n; ++i) {
-        const uint32_t bits = std::bit_cast<uint32_t>(std::fabs(values[i]));
-        if ((uint64_t{bits} >> (shift + 8)) == (uint64_t{prefix} >> (shift + 8))) ++count[bits >> shift & 255u];
-      }
-    });
-    uint32_t digit = 0;
-    while (rank >= count[digit]) rank -= count[digit++];
-    prefix |= digit << shift;
-  }
-  return std::bit_cast<float>(prefix);
-}
-
 // What an encoder knows before it sees a weight.
 struct Encoding {
   ConstMatrixView w;
@@ -165,29 +125,40 @@ struct Encoding {
   float pair = 0.0f;                // kSignMean: v
   uint8_t plus = 0, minus = 0;      // and the codes of +-v
   float least = 0.0f, most = 0.0f;  // of the table
+  TableSteps steps;
 };
 
 // nearbyint of |v| <= 2^22 in the default rounding mode. Vectorises where SSE4 is missing, too.
 inline float Nearest(float v) { return (v + 0x1.8p23f) - 0x1.8p23f; }
 
-inline uint8_t CodeOf(const Encoding& e, float r) {
-  if (e.format.map == Map::kTable) {
-    const double x = double{r < e.least ? e.least : r > e.most ? e.most : r};  // r may be infinite
-    unsigned best = 0;
-    double least = std::fabs(x - double{e.table[0]});
-    for (unsigned c = 1; c < e.format.codes; ++c) {
-      const double distance = std::fabs(x - double{e.table[c]});
-      best = distance < least ? c : best;
-      least = distance < least ? distance : least;
-    }
-    return static_cast<uint8_t>(best);
+// Codes of w / scale by an affine format. Without branches, written so that GCC, too, makes vectors of it.
+template <bool kHalf>
+inline void AffineCodes(const float* values, size_t n, float scale, int zero, int last, uint8_t* codes) {
+  for (size_t i = 0; i < n; ++i) {
+    const float quotient = values[i] / scale, most = std::copysign(512.0f, quotient);
+    const float r = std::fabs(quotient) < 512.0f ? quotient : most;  // the clamp below gives the same code
+    const float near = Nearest(r);
+    int code = static_cast<int>(near) + zero;
+    if (kHalf) code -= near > r ? 1 : 0;  // floor
+    code = code < 0 ? 0 : code;
+    codes[i] = static_cast<uint8_t>(code > last ? last : code);
   }
-  const float zero_x2 = static_cast<float>(e.format.zero_x2), last = static_cast<float>(e.format.codes - 1);
-  const float near = r < -512.0f ? -512.0f : r > 512.0f ? 512.0f : r;  // the clamp below gives the same code
-  const float down = static_cast<float>(static_cast<int>(near));
-  const float code = e.format.zero_x2 % 2 == 0 ? Nearest(near) + zero_x2 * 0.5f
-                                               : down - (down > near ? 1.0f : 0.0f) + (zero_x2 + 1.0f) * 0.5f;
-  return static_cast<uint8_t>(static_cast<int>(code < 0.0f ? 0.0f : code > last ? last : code));
+}
+inline void NearestCodes(const Encoding& e, const float* values, size_t n, float scale, uint8_t* codes) {
+  const FormatInfo& f = e.format;
+  if (f.map == Map::kAffine && f.zero_x2 % 2 == 0) {
+    AffineCodes<false>(values, n, scale, f.zero_x2 / 2, f.codes - 1, codes);
+  } else if (f.map == Map::kAffine) {
+    AffineCodes<true>(values, n, scale, (f.zero_x2 + 1) / 2, f.codes - 1, codes);
+  } else if (e.steps.use) {
+    NearestBySteps(e.steps, values, n, scale, codes);
+  } else {
+    for (size_t i = 0; i < n; ++i) {
+      float r = values[i] / scale;
+      r = r < e.least ? e.least : r > e.most ? e.most : r;  // it may be infinite
+      codes[i] = NearestByDistance(e.table, f.codes, double{r});
+    }
+  }
 }
 
 // Scale and offset of a scope, and what its codes are made with.
@@ -250,18 +221,23 @@ inline Fitted FitScope(const Encoding& e, const Scope& s) {
 inline void EncodeScope(const Encoding& e, const Scope& s, const Fitted& f, uint8_t* codes) {
   ForRuns(e.w, s, [&](const float* values, size_t n) {
     if (f.scale == 0.0f) {
-      std::memset(codes, CodeOf(e, 0.0f), n);
+      const float zero = 0.0f;
+      uint8_t code;
+      NearestCodes(e, &zero, 1, 1.0f, &code);
+      std::memset(codes, code, n);
     } else if (e.fit == Fit::kSignMean) {
-      for (size_t i = 0; i < n; ++i) codes[i] = double{values[i]} > f.mean ? e.plus : e.minus;
+      const int minus = e.minus, step = e.plus - e.minus;
+      for (size_t i = 0; i < n; ++i) codes[i] = static_cast<uint8_t>(minus + step * (double{values[i]} > f.mean));
     } else if (e.fit == Fit::kMinMax) {
       const float last = static_cast<float>(e.format.codes - 1);
       for (size_t i = 0; i < n; ++i) {
-        const float r = (values[i] - f.low) / f.scale;
-        codes[i] = static_cast<uint8_t>(static_cast<int>(Nearest(r < 0.0f ? 0.0f : r > last ? last : r)));
+        float r = (values[i] - f.low) / f.scale;
+        r = r > 0.0f ? r : 0.0f;
+        r = r < last ? r : last;
+        codes[i] = static_cast<uint8_t>(static_cast<int>(Nearest(r)));
       }
     } else {
-      const Encoding local = e;  // the compiler need not fear that codes alias it
-      for (size_t i = 0; i < n; ++i) codes[i] = CodeOf(local, values[i] / f.scale);
+      NearestCodes(e, values, n, f.scale, codes);
     }
     codes += n;
   });
@@ -347,6 +323,7 @@ inline void PrepareEncoding(Encoding& e) {
       }
     }
   }
+  if (f.map == Map::kTable) e.steps = StepsOf(e.table, f.codes);
   e.limit = f.map == Map::kTable && -e.least > e.most ? -e.least : e.most;
   if (e.fit == Fit::kAbsMax && !(e.limit > 0.0f)) {
     Fail("EncodeWeights: fit is kAbsMax, format %s has no value above 0", f.name.data());
