@@ -48,7 +48,7 @@ TEST_P(SumsTable, LongRowsEqualReference) {
     GemmSpec spec;
     spec.format = GetParam();
     spec.m = fill == Fill::kRandom ? 33 : 2;
-    spec.n = 3;
+    spec.n = 35;
     spec.k = 4096;
     spec.fill = fill;
     GemmProblem problem(spec);
@@ -130,8 +130,10 @@ TEST_P(SumsTable, ChosenOrForcedAndForAnyWorkersItEqualsIntDot) {
   }
 }
 
-// Pattern 3 in a panel of ternary codes: that panel alone leaves the tables.
-TEST(SumsTableTernary, APanelWithInvalidCodesEqualsReference) {
+// Pattern 3 in a panel of ternary codes: where it has tables, that panel alone leaves them.
+class SumsTableTernary : public ::testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Panels, SumsTableTernary, ::testing::Values(0, 1, 3), ::testing::PrintToStringParamName());
+TEST_P(SumsTableTernary, APanelWithInvalidCodesEqualsReference) {
   constexpr size_t kM = 35, kN = 100, kK = 200;
   Random random{3};
   std::vector<uint8_t> codes(kN * kK);
@@ -148,7 +150,7 @@ TEST(SumsTableTernary, APanelWithInvalidCodesEqualsReference) {
   Context serial;
   PackedBuffer packed = Pack(coded, serial);
   const PackedLayout layout = internal::LayoutOf({Ternary::info, coded.scales, kN, kK});
-  packed.bytes()[layout.codes_at + layout.panel_bytes + 1500] |= std::byte{0x0C};
+  packed.bytes()[layout.codes_at + GetParam() * layout.panel_bytes + 1500] |= std::byte{0x0C};
   std::vector<float> x(kM * kK), y(kM * kN);
   for (float& v : x) v = random.Float();
   ActivationBuffer xq;

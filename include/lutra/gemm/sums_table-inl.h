@@ -5,7 +5,8 @@
 // Needs   whole blocks of 32 k; x: int8 rows that are zero up to the end of their last block.
 //
 // Bound   loads of lines from L1, one 64-byte line a cycle: of 12 cycles a row of 1,024 ternary multiply-adds (Zen 4)
-//         9 are such loads. A table takes one store per slot, which many rows of w must share.
+//         9 are such loads. A table takes one store per slot, which many rows of w must share. The multiplier idles:
+//         where it has a 4-way dot of 64 bytes, it takes about half of the panels meanwhile, 2,048 in 19 cycles.
 //
 // Lanes are rows of x: a line is 32 x 16 bits. Loop: 32 rows of x > a block of panels > a pass of 64 bits a row of w
 // (two units, 41 KB of tables) > all rows of the block, whose 16-bit sums stay in L2.
@@ -100,28 +101,31 @@ HWY_NOINLINE inline void BuildSums8(const int16_t* HWY_RESTRICT x, int16_t* HWY_
   }
 }
 
+// Four k of each row of x as one number, [8 fours of a block][row].
+HWY_NOINLINE inline void GatherX(const int8_t* const* HWY_RESTRICT x, size_t k, int32_t* HWY_RESTRICT fours) {
+  for (size_t row = 0; row < internal::kSumsRows; ++row) {
+    const int8_t* from = x[row] + k;
+    for (size_t q = 0; q < 8; ++q) std::memcpy(fours + q * internal::kSumsRows + row, from + 4 * q, 4);
+  }
+}
+
 // A pass's lines of x, in the order of the weights' bits: k = 32 / kBits * unit + 4 field + byte of the packed layout.
 // `blocks` of the pass's 2 / kBits are there, the others count as zeros.
 template <int kBits>
-HWY_NOINLINE void SpreadX(const int8_t* const* HWY_RESTRICT x, size_t k, size_t blocks, int16_t* HWY_RESTRICT lines) {
+HWY_NOINLINE void SpreadX(const int32_t* HWY_RESTRICT fours, size_t blocks, int16_t* HWY_RESTRICT lines) {
   constexpr size_t kRows = internal::kSumsRows, kFields = 8 / kBits;
   const hn::CappedTag<int32_t, 16> d32;
   const hn::Repartition<int16_t, decltype(d32)> d16;
   const size_t lanes = hn::Lanes(d32);
-  HWY_ALIGN int32_t quads[8][kRows];
-  for (size_t block = 0; block < 2 / kBits; ++block, lines += kBlockK * kRows) {
+  for (size_t block = 0; block < 2 / kBits; ++block, lines += kBlockK * kRows, fours += 8 * kRows) {
     if (block >= blocks) {
       std::memset(lines, 0, kBlockK * kRows * sizeof(*lines));
       continue;
     }
-    for (size_t row = 0; row < kRows; ++row) {
-      const int8_t* from = x[row] + k + block * kBlockK;
-      for (size_t q = 0; q < 8; ++q) std::memcpy(&quads[q][row], from + 4 * q, 4);
-    }
     for (size_t q = 0; q < 8; ++q) {
       int16_t* to = lines + (q / kFields * 4 * kFields + q % kFields) * kRows;
       for (size_t row = 0; row < kRows; row += 2 * lanes) {
-        const auto lo = hn::Load(d32, &quads[q][row]), hi = hn::Load(d32, &quads[q][row + lanes]);
+        const auto lo = hn::Load(d32, fours + q * kRows + row), hi = hn::Load(d32, fours + q * kRows + row + lanes);
         Unrolled<4>([&](auto byte) LUTRA_TILE {
           constexpr size_t kByte = decltype(byte)::value;
           constexpr int kUp = 24 - 8 * static_cast<int>(kByte);
@@ -134,6 +138,35 @@ HWY_NOINLINE void SpreadX(const int8_t* const* HWY_RESTRICT x, size_t k, size_t 
   }
 }
 
+// --- Overflow: 16 bits hold the sums of some passes, of small x of many more
+
+// Adds the most that a pass can add to each row's sums; whether 16 bits may then be too few. worst: of a code's value.
+HWY_NOINLINE inline bool Overflows(const int16_t* HWY_RESTRICT lines, size_t k, int worst,
+                                   uint16_t* HWY_RESTRICT most) {
+  const SumsTag d;
+  const hn::RebindToUnsigned<SumsTag> du;
+  bool overflows = false;
+  for (size_t lane = 0; lane < internal::kSumsRows; lane += hn::Lanes(d)) {
+    auto sum = hn::Zero(d);
+    for (size_t i = 0; i < k; ++i) sum = hn::Add(sum, hn::Abs(hn::Load(d, lines + i * internal::kSumsRows + lane)));
+    if (worst == 2) sum = hn::Add(sum, sum);
+    const auto total = hn::Add(hn::Load(du, most + lane), hn::BitCast(du, sum));
+    hn::Store(total, du, most + lane);
+    overflows |= !hn::AllFalse(d, hn::Lt(hn::BitCast(d, total), hn::Zero(d)));
+  }
+  return overflows;
+}
+
+// high += sums / 256; what is left of the sums is 0 ... 255.
+HWY_NOINLINE inline void MoveToHigh(size_t count, int16_t* HWY_RESTRICT sums, int16_t* HWY_RESTRICT high) {
+  const SumsTag d;
+  for (size_t i = 0; i < count; i += hn::Lanes(d)) {
+    const auto s = hn::Load(d, sums + i);
+    hn::Store(hn::Add(hn::Load(d, high + i), hn::ShiftRight<8>(s)), d, high + i);
+    hn::Store(hn::And(s, hn::Set(d, int16_t{0xFF})), d, sums + i);
+  }
+}
+
 // --- Pass: registers only
 
 struct SumsPass {
@@ -143,7 +176,6 @@ struct SumsPass {
   size_t panels;
   const uint8_t* tables;
   int16_t* sums;  // [row of w][kSumsRows]
-  int16_t* high;  // the same
   bool* odd;      // ternary: set for panels that hold the pattern 3
 };
 
@@ -178,13 +210,103 @@ HWY_INLINE V AddLine(D d, V sum, const int16_t* line) {
   return sum;
 }
 
-// One pass over all rows of w in the block. kSplit: the sums / 256 move to `high` first. Out of line: GCC spills the
-// counters otherwise.
-template <int kField, bool kSplit>
-HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
+// What the rows of x bring to a span.
+struct SumsX {
+  HWY_ALIGN float scale[internal::kSumsRows];
+  HWY_ALIGN int32_t sum[internal::kSumsRows];
+};
+
+// Asks for outputs that will be written: else each line is waited for (y of some MB).
+HWY_INLINE void PrefetchOutputs(const GemmCall& c, size_t p, size_t m, size_t count) {
+  const size_t size = SizeOf(c.y.type);
+  for (size_t i = m; i < m + count; ++i) {
+    const std::byte* y = internal::OutputRow(c, i);
+    if (y == nullptr) continue;
+    for (size_t at = 0; at < kPanelRows * size; at += 64) __builtin_prefetch(y + p * kPanelRows * size + at, 1);
+  }
+}
+
+// Dots that run beside passes: other panels of w by the same rows of x, in tiles of 8 rows of x and chunks of 128 k,
+// one for each panel of a pass. Behind them stands a panel of the passes, so the last chunk of a tile may read more
+// codes than there are: they meet zeros.
+struct DotsBeside {
+  static constexpr size_t kRows = 8, kChunkBlocks = 4;
+  const GemmCall* c;
+  const int32_t* x_begin;  // [block][8 fours][kSumsRows], whole chunks
+  const SumsX* x;
+  size_t m, count;
+  size_t chunks;      // of a tile
+  size_t panel, row;  // of the tile
+  int32_t* sums;      // its [kRows][kPanelRows]
+  size_t tiles;       // to do, this one included
+  // Of the next chunk.
+  const uint8_t* w_at;
+  const int32_t* x_at;
+  size_t chunks_left;
+
+  size_t Left() const { return tiles == 0 ? 0 : (tiles - 1) * chunks + chunks_left; }
+  void Begin() {
+    w_at = c->w.Codes(panel);
+    x_at = x_begin + row;
+    chunks_left = chunks;
+    std::memset(sums, 0, kRows * kPanelRows * sizeof(*sums));
+    PrefetchOutputs(*c, panel, m + row, HWY_MIN(kRows, count - row));
+  }
+};
+// Ends a tile, begins the next.
+HWY_NOINLINE inline void NextDots(DotsBeside& b) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  const GemmCall& c = *b.c;
+  HWY_ALIGN float buffer[2 * kPanelRows];
+  HWY_ALIGN float acc[kPanelRows];
+  const SpanScale s = ScaleOfGroup(c, b.panel, 0, buffer);
+  const size_t n = HWY_MIN(kPanelRows, c.w.n() - b.panel * kPanelRows);
+  const int32_t* sums = b.sums;
+  for (size_t row = b.row; row < HWY_MIN(b.row + b.kRows, b.count); ++row) {
+    const int32_t x_sum = b.x->sum[row];
+    const auto x_scale = hn::Set(df, b.x->scale[row]);
+    for (size_t i = 0; i < kPanelRows; i += hn::Lanes(df), sums += hn::Lanes(df)) {
+      const auto sum = hn::Add(hn::Load(d32, sums), hn::Set(d32, ZeroCorrection(c, x_sum)));
+      const auto run = ScaleStep(df, s, i, x_sum, sum, hn::Zero(df));
+      hn::Store(s.raw ? run : hn::Add(hn::Zero(df), hn::Mul(run, x_scale)), df, acc + i);
+    }
+    WriteRow(c, b.m + row, b.panel * kPanelRows, n, acc);
+  }
+  b.row += b.kRows;
+  if (b.row >= b.count) {
+    b.row = 0;
+    ++b.panel;
+  }
+  if (--b.tiles != 0) b.Begin();
+}
+
+// Dots of so many of `panels` panels from `begin` that they end with the passes over the others; how many. fours:
+// memory for x.
+HWY_NOINLINE inline size_t StartDots(const GemmCall& c, const int8_t* const* x_codes, const SumsX& x, size_t m,
+                                     size_t count, size_t begin, size_t panels, size_t blocks, int32_t* fours,
+                                     int32_t* sums, DotsBeside& b) {
+  constexpr size_t kBlock = 8 * internal::kSumsRows;
+  const size_t groups = (count + b.kRows - 1) / b.kRows, chunks = (blocks + b.kChunkBlocks - 1) / b.kChunkBlocks;
+  const size_t taken = panels * blocks / (blocks + groups * chunks);
+  if (taken == 0) return 0;
+  for (size_t i = 0; i < blocks; ++i) GatherX(x_codes, i * kBlockK, fours + i * kBlock);
+  std::memset(fours + blocks * kBlock, 0, (chunks * b.kChunkBlocks - blocks) * kBlock * sizeof(*fours));
+  b = {&c, fours, &x, m, count, chunks, begin, 0, sums, taken * groups, nullptr, nullptr, 0};
+  b.Begin();
+  return taken;
+}
+
+// One pass over all rows of w in the block. kMixed: 16 dots before each row (8 are 1.12 times a pass alone, 16
+// are 1.20, 32 are slower). Out of line: GCC spills the counters otherwise.
+template <int kField, bool kMixed>
+HWY_NOINLINE void RunSumsPass(const SumsPass& args, [[maybe_unused]] DotsBeside* dots) {
   using Shape = internal::SumsShape<kField>;
   const SumsTag d16;
-  constexpr size_t kLine = internal::kSumsRows, kLanes = hn::MaxLanes(d16);
+  const hn::CappedTag<int32_t, 16> d32;
+  [[maybe_unused]] const hn::Repartition<uint8_t, decltype(d32)> d8;
+  constexpr size_t kLine = internal::kSumsRows, kLanes = hn::MaxLanes(d16), kStep = kMixed ? 4 : 2;
+  constexpr size_t kDots = kMixed ? 2 * DotsBeside::kRows : 0;
   const SumsPass a = args;  // stores could change what is behind a reference
   const uint8_t* HWY_RESTRICT w = a.w;
   const uint8_t* const tables = a.tables;
@@ -193,7 +315,6 @@ HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
   const uint8_t* tables1 = a.tables + kLanes * sizeof(int16_t);
   asm("" : "+r"(tables1));
   int16_t* sums = a.sums;
-  int16_t* high = a.high;
   for (size_t p = 0; p < a.panels; ++p, w += a.panel_stride) {
     const uint8_t* ahead = p + 4 < a.panels ? w + 4 * a.panel_stride : w;
     hwy::Prefetch(ahead);
@@ -203,53 +324,84 @@ HWY_NOINLINE void RunSumsPass(const SumsPass& args) {
     if constexpr (kField == 8) a.odd[p] |= HoldsThree(w);
     const uint8_t* first = w;
     const uint8_t* second = w + a.second;
-    for (size_t row = 0; row < kPanelRows; row += 2, first += 8, second += 8) {
-      uint64_t units[2];  // of two rows
-      std::memcpy(&units[0], first, 8);
-      std::memcpy(&units[1], second, 8);
-      Unrolled<2>([&](auto r) LUTRA_TILE {
-        constexpr bool kSecond = decltype(r)::value == 1;
-        constexpr uint64_t kHigh = 0xFFFFFFFF00000000u;
-        const uint64_t bits = kSecond ? units[0] >> 32 | (units[1] & kHigh) : (units[0] & ~kHigh) | units[1] << 32;
-        WithAccumulators<kSumsVecs>(d16, [&](auto&... sum) LUTRA_TILE {
-          Numbered(
-              [&](auto v, auto& s) LUTRA_TILE {
-                constexpr size_t kAt = decltype(v)::value * kLanes;
-                s = hn::Load(d16, sums + kAt);
-                if constexpr (kSplit) {
-                  hn::Store(hn::Add(hn::Load(d16, high + kAt), hn::ShiftRight<8>(s)), d16, high + kAt);
-                  s = hn::And(s, hn::Set(d16, int16_t{0xFF}));
-                }
-              },
-              sum...);
-          Unrolled<Shape::kTables>([&](auto i) LUTRA_TILE {
-            constexpr size_t kI = decltype(i)::value;
-            const size_t at =
-                kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4]) : SlotOffset<kField, kI>(bits);
-            Numbered(
-                [&](auto v, auto& s) LUTRA_TILE {
-                  constexpr size_t kV = decltype(v)::value;
-                  const uint8_t* line = (kV == 0 ? tables : tables1) + kI * Shape::kPitch + at;
-                  s = AddLine(d16, s, reinterpret_cast<const int16_t*>(line) + (kV == 0 ? 0 : kV - 1) * kLanes);
-                },
-                sum...);
+    WithAccumulators<kDots>(d32, [&](auto&... dot) LUTRA_TILE {
+      [[maybe_unused]] const uint8_t* dot_w = nullptr;
+      [[maybe_unused]] const int32_t* dot_x = nullptr;
+      if constexpr (kMixed) {
+        dot_w = dots->w_at;
+        dot_x = dots->x_at;
+        Numbered([&](auto i, auto& sum) LUTRA_TILE { sum = hn::Load(d32, dots->sums + decltype(i)::value * 16); },
+                 dot...);
+      }
+      for (size_t row = 0; row < kPanelRows; row += kStep) {
+        [[maybe_unused]] auto unit0 = hn::Zero(d8), unit1 = hn::Zero(d8);
+        if constexpr (kMixed) {
+          unit0 = hn::LoadU(d8, dot_w);
+          unit1 = hn::LoadU(d8, dot_w + 64);
+          dot_w += 128;
+        }
+        Unrolled<kStep / 2>([&](auto pair) LUTRA_TILE {
+          uint64_t units[2];  // of two rows
+          std::memcpy(&units[0], first, 8);
+          std::memcpy(&units[1], second, 8);
+          first += 8;
+          second += 8;
+          Unrolled<2>([&](auto r) LUTRA_TILE {
+            constexpr bool kSecond = decltype(r)::value == 1;
+            if constexpr (kMixed) {
+              constexpr size_t kFour = 2 * decltype(pair)::value + decltype(r)::value;
+              const hn::Repartition<uint16_t, decltype(d32)> du16;
+              const hn::Repartition<int8_t, decltype(d32)> d8i;
+              const auto codes = [&](auto unit) LUTRA_TILE {
+                const auto moved = ShiftBits<2 * static_cast<int>(kFour)>(hn::BitCast(du16, unit));
+                return hn::And(hn::BitCast(d8, moved), hn::Set(d8, uint8_t{3}));
+              };
+              const auto codes0 = codes(unit0), codes1 = codes(unit1);
+              Numbered(
+                  [&](auto i, auto& sum) LUTRA_TILE {
+                    constexpr size_t kI = decltype(i)::value;
+                    const auto x = hn::BitCast(d8i, hn::Set(d32, dot_x[kFour * kLine + kI / 2]));
+                    sum = QuadStep(d32, kI % 2 == 0 ? codes0 : codes1, x, sum);
+                  },
+                  dot...);
+            }
+            constexpr uint64_t kHigh = 0xFFFFFFFF00000000u;
+            const uint64_t bits = kSecond ? units[0] >> 32 | (units[1] & kHigh) : (units[0] & ~kHigh) | units[1] << 32;
+            WithAccumulators<kSumsVecs>(d16, [&](auto&... sum) LUTRA_TILE {
+              Numbered([&](auto v, auto& s) LUTRA_TILE { s = hn::Load(d16, sums + decltype(v)::value * kLanes); },
+                       sum...);
+              Unrolled<Shape::kTables>([&](auto i) LUTRA_TILE {
+                constexpr size_t kI = decltype(i)::value;
+                const size_t at = kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4])
+                                              : SlotOffset<kField, kI>(bits);
+                Numbered(
+                    [&](auto v, auto& s) LUTRA_TILE {
+                      constexpr size_t kV = decltype(v)::value;
+                      const uint8_t* line = (kV == 0 ? tables : tables1) + kI * Shape::kPitch + at;
+                      s = AddLine(d16, s, reinterpret_cast<const int16_t*>(line) + (kV == 0 ? 0 : kV - 1) * kLanes);
+                    },
+                    sum...);
+              });
+              Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d16, sums + decltype(v)::value * kLanes); },
+                       sum...);
+            });
+            sums += kLine;
           });
-          Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d16, sums + decltype(v)::value * kLanes); }, sum...);
         });
-        sums += kLine;
-        if constexpr (kSplit) high += kLine;
-      });
-    }
+        if constexpr (kMixed) dot_x += 4 * kLine;
+      }
+      if constexpr (kMixed) {
+        Numbered([&](auto i, auto& sum) LUTRA_TILE { hn::Store(sum, d32, dots->sums + decltype(i)::value * 16); },
+                 dot...);
+        dots->w_at = dot_w;
+        dots->x_at = dot_x;
+        if (HWY_UNLIKELY(--dots->chunks_left == 0)) NextDots(*dots);
+      }
+    });
   }
 }
 
 // --- Scales: lanes are rows of x, the arithmetic is that of scale-inl.h.
-
-// What the rows of x bring to a span.
-struct SumsX {
-  HWY_ALIGN float scale[internal::kSumsRows];
-  HWY_ALIGN int32_t sum[internal::kSumsRows];
-};
 
 // Adds a span's sums of one panel, 256 high + sums [row of w][row of x], to run of the same shape; `to` gets the new
 // run; kEnds: 0 + run * x.scale, where it is the only one. high null: zeros. low: what tables add to codes.
@@ -345,6 +497,11 @@ HWY_NOINLINE inline void WriteSums(const GemmCall& c, size_t p, size_t m, size_t
 
 // --- Driver
 
+// Whether passes have dots beside them.
+template <class Planes, int kField>
+inline constexpr bool kMixes = kField == 8 && HWY_ARCH_X86 != 0 &&
+                               hn::MaxLanes(SumsTag()) == 32 && DotTraits<Planes, 1, 2>::kQuad;
+
 // Rows [m, m + count) of x, count <= kSumsRows, by panels [begin, end).
 template <class Planes, int kField>
 HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count, size_t begin, size_t end,
@@ -353,9 +510,9 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
   constexpr size_t kRows = internal::kSumsRows, kPassBlocks = 2 / kBits;
   using Shape = internal::SumsShape<kField>;
   constexpr internal::SumsFormat kSums = internal::SumsOf(kBits, kField == 8);
-  constexpr size_t kSplit = kSums.PassesPerSplit();
   const GemmCall& c = t.call;
-  const size_t panels = end - begin, block_bytes = c.w.block_bytes();
+  size_t panels = end - begin;
+  const size_t block_bytes = c.w.block_bytes();
   constexpr size_t kPanel = internal::kSumsPanelLanes;
   const bool raw = c.y.type == DType::kI32;
   // Of one run, acc stays the zeros that it begins as; of one span, run too.
@@ -365,6 +522,10 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
   std::memset(scratch.odd, 0, panels);
   std::memset(scratch.lines + kSums.pass_k * kRows, 0, 2 * kRows * sizeof(int16_t));  // where the last table looks
   SumsX x;
+  HWY_ALIGN int32_t pass_fours[kPassBlocks * 8 * kRows];
+  HWY_ALIGN int32_t dot_sums[DotsBeside::kRows * kPanelRows];
+  DotsBeside dots = {};
+  bool mixed = false;
   const int16_t* high = nullptr;
   bool run_begins = true;
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
@@ -385,9 +546,27 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
         for (size_t b = 0; b < blocks; ++b) x.sum[i] += c.xq->sums[x_row[i] * c.xq->blocks + first + b];
       }
       const size_t passes = (blocks + kPassBlocks - 1) / kPassBlocks;
+      if constexpr (kMixes<Planes, kField>) {
+        if (one_span && blocks >= DotsBeside::kChunkBlocks && blocks <= internal::kSumsMixedBlocks) {
+          const size_t taken = StartDots(c, x_codes, x, m, count, begin, panels, blocks,
+                                         reinterpret_cast<int32_t*>(scratch.run), dot_sums, dots);
+          panels -= taken;
+          begin += taken;
+          mixed = taken != 0;
+        }
+      }
+      HWY_ALIGN uint16_t most[kRows] = {};  // magnitudes of the 16-bit sums
+      high = nullptr;
+      std::memset(scratch.sums, 0, panels * kPanel * sizeof(int16_t));
       for (size_t pass = 0; pass < passes; ++pass) {
         const size_t block = first + pass * kPassBlocks, there = HWY_MIN(kPassBlocks, first + blocks - block);
-        SpreadX<kBits>(x_codes, block * kBlockK, there, scratch.lines);
+        const int32_t* fours = pass_fours;
+        if (mixed) {
+          fours = dots.x_begin + block * 8 * kRows;
+        } else {
+          for (size_t i = 0; i < there; ++i) GatherX(x_codes, (block + i) * kBlockK, pass_fours + i * 8 * kRows);
+        }
+        SpreadX<kBits>(fours, there, scratch.lines);
         for (size_t i = 0; i < Shape::kTables; ++i) {
           int16_t* table = reinterpret_cast<int16_t*>(scratch.tables + i * Shape::kPitch);
           if constexpr (kField == 8) {
@@ -396,6 +575,13 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
             BuildSums6<kBits>(scratch.lines + 6 / kBits * i * kRows, i + 1 < Shape::kTables ? 4 : 1, table);
           }
         }
+        if (Overflows(scratch.lines, kSums.pass_k, kSums.Worst(), most)) {
+          if (high == nullptr) std::memset(scratch.high, 0, panels * kPanel * sizeof(int16_t));
+          high = scratch.high;
+          MoveToHigh(panels * kPanel, scratch.sums, scratch.high);
+          for (uint16_t& of_row : most) of_row = 255;
+          Overflows(scratch.lines, kSums.pass_k, kSums.Worst(), most);
+        }
         SumsPass a;
         a.w = c.w.Codes(begin) + (segment * c.w.blocks_per_segment() + block) * block_bytes;
         a.panel_stride = static_cast<size_t>(c.w.Codes(1) - c.w.Codes(0));
@@ -403,17 +589,17 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
         a.panels = panels;
         a.tables = scratch.tables;
         a.sums = scratch.sums;
-        a.high = scratch.high;
         a.odd = scratch.odd;
-        if (pass == 0) std::memset(scratch.sums, 0, panels * kPanel * sizeof(int16_t));
-        if (pass == kSplit) std::memset(scratch.high, 0, panels * kPanel * sizeof(int16_t));
-        if (pass != 0 && pass % kSplit == 0) {
-          RunSumsPass<kField, true>(a);
-        } else {
-          RunSumsPass<kField, false>(a);
+        if constexpr (kMixes<Planes, kField>) {
+          a.panels = HWY_MIN(panels, dots.Left());
+          if (a.panels != 0) RunSumsPass<kField, true>(a, &dots);
+          a.w += a.panels * a.panel_stride;
+          a.sums += a.panels * kPanel;
+          a.odd += a.panels;
+          a.panels = panels - a.panels;
         }
+        RunSumsPass<kField, false>(a, nullptr);
       }
-      high = passes > kSplit ? scratch.high : nullptr;
       if (one_span) continue;
       for (size_t p = 0; p < panels; ++p) {
         const size_t at = p * kPanel;
@@ -426,6 +612,7 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
     }
   }
   for (size_t p = 0; p < panels; ++p) {
+    if (p + 1 < panels) PrefetchOutputs(c, begin + p + 1, m, count);
     if (kField == 8 && scratch.odd[p]) {
       DotRectangle<Planes>(c, {begin + p, begin + p + 1, m, m + count});
       continue;

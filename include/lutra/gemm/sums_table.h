@@ -21,11 +21,10 @@ struct SumsFormat {
   int low, high;  // the values that tables sum: code + low
   int pass_k;     // k of a pass: 64 bits of a row
 
-  // Passes whose 16-bit sums may follow each other. Then all but their last 8 bits move to a second 16-bit lane.
-  constexpr size_t PassesPerSplit() const {
-    const int worst = high > -low ? high : -low;
-    return static_cast<size_t>((32767 - 255) / (worst * 128) / pass_k);
-  }
+  constexpr int Worst() const { return high > -low ? high : -low; }
+  // Passes whose 16-bit sums may follow each other, whatever x is. Before they overflow, all but their last 8 bits move
+  // to a second 16-bit lane.
+  constexpr size_t PassesPerSplit() const { return static_cast<size_t>((32767 - 255) / (Worst() * 128) / pass_k); }
   // In k: the second lane holds 255 moves of at most 128.
   constexpr size_t LongestSpan() const { return 255 * PassesPerSplit() * static_cast<size_t>(pass_k); }
 };
@@ -55,6 +54,9 @@ LUTRA_MEMBER bool SumsHasOneRun(const GemmCall& c) {
 // Panels of a block, with one run and with more: all that belongs to them is one worker's scratch, and what a pass
 // touches stays in L2.
 inline constexpr size_t kSumsPanels = 96, kSumsPanelsOfRuns = 64;
+
+// K, in blocks of 32, for which `run` has room for all of x: dots beside passes read it there.
+inline constexpr size_t kSumsMixedBlocks = kSumsPanels * kPanelRows / 8;
 
 struct SumsScratch {
   uint8_t* tables;
