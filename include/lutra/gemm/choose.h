@@ -55,12 +55,14 @@ inline size_t RowsOf(const GemmCall& c) {
 // Rows of x from which on tables are faster than int_dot, SIZE_MAX where they never are: fewer leave lanes of the
 // tables empty, and the fewer rows w has, the more its share in building them. Both numbers fit what bench/choose.py
 // measured on Zen 4 with each target, at N = 256, 512 and 2560.
-inline size_t TablesPayFrom(const FormatInfo& f, const SumsKernel& k, size_t n) {
+inline size_t TablesPayFrom(const GemmCall& c, const SumsKernel& k) {
+  const FormatInfo& f = c.w.format();
+  const size_t n = c.w.n();
   struct Cost {
     size_t rows, build;
   };
-  const auto from = [&](Cost c) {
-    const size_t m = n == 0 ? SIZE_MAX : c.rows + (c.build + n - 1) / n;
+  const auto from = [&](Cost cost) {
+    const size_t m = n == 0 ? SIZE_MAX : cost.rows + (cost.build + n - 1) / n;
     return m <= 32 ? m : SIZE_MAX;  // 32 fill the lanes
   };
   const bool ternary = SumsOf(f).field == 8;
@@ -69,11 +71,12 @@ inline size_t TablesPayFrom(const FormatInfo& f, const SumsKernel& k, size_t n) 
     return from(f.bits == 1 ? Cost{10, 1280} : ternary ? Cost{14, 1900} : Cost{19, 1900});
   }
   if (f.bits == 1) return from(k.dot ? Cost{16, 1920} : Cost{13, 1700});
-  if (ternary) return from(k.dot ? Cost{22, 3300} : Cost{17, 3700});
+  if (ternary && k.dot) return from(SumsMayMix(c) && k.vector_bytes == 64 ? Cost{12, 6600} : Cost{22, 3300});
+  if (ternary) return from({17, 3700});
   return k.dot ? SIZE_MAX : from({24, 4100});
 }
 inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
-  return RowsOf(c) >= TablesPayFrom(c.w.format(), kernels.sums_table, c.w.n());
+  return RowsOf(c) >= TablesPayFrom(c, kernels.sums_table);
 }
 
 // Whether bit planes, where they can run, are faster than int_dot, and than tables where those pay. Weights of 2-bit

@@ -147,7 +147,7 @@ inline void CheckNamed(const PackedMatrix& w, std::span<const FormatInfo> list) 
 // so those are split only where the workers would not get equal shares.
 inline void SplitSums(GemmTask& t, const FormatKernels& kernels, size_t workers) {
   const bool forced = t.call.algo == GemmAlgo::kSumsTable;
-  t.min_lanes = forced ? 1 : TablesPayFrom(t.call.w.format(), kernels.sums_table, t.call.w.n());
+  t.min_lanes = forced ? 1 : TablesPayFrom(t.call, kernels.sums_table);
   t.rows_per_task = kSumsRows;
   t.row_tasks = t.m / kSumsRows + (t.m % kSumsRows >= t.min_lanes || (t.m != 0 && t.m < kSumsRows));
   constexpr size_t kLeastPanels = 8;

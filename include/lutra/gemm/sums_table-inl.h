@@ -230,7 +230,7 @@ HWY_INLINE void PrefetchOutputs(const GemmCall& c, size_t p, size_t m, size_t co
 // one for each panel of a pass. Behind them stands a panel of the passes, so the last chunk of a tile may read more
 // codes than there are: they meet zeros.
 struct DotsBeside {
-  static constexpr size_t kRows = 8, kChunkBlocks = 4;
+  static constexpr size_t kRows = 8, kChunkBlocks = internal::kSumsChunkBlocks;
   const GemmCall* c;
   const int32_t* x_begin;  // [block][8 fours][kSumsRows], whole chunks
   const SumsX* x;
@@ -547,7 +547,7 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
       }
       const size_t passes = (blocks + kPassBlocks - 1) / kPassBlocks;
       if constexpr (kMixes<Planes, kField>) {
-        if (one_span && blocks >= DotsBeside::kChunkBlocks && blocks <= internal::kSumsMixedBlocks) {
+        if (internal::SumsMayMix(c)) {
           const size_t taken = StartDots(c, x_codes, x, m, count, begin, panels, blocks,
                                          reinterpret_cast<int32_t*>(scratch.run), dot_sums, dots);
           panels -= taken;

@@ -57,6 +57,14 @@ inline constexpr size_t kSumsPanels = 96, kSumsPanelsOfRuns = 64;
 
 // K, in blocks of 32, for which `run` has room for all of x: dots beside passes read it there.
 inline constexpr size_t kSumsMixedBlocks = kSumsPanels * kPanelRows / 8;
+inline constexpr size_t kSumsChunkBlocks = 4;  // what dots do of their k for each panel of a pass
+
+// Whether dots may run beside passes: of one span, which is at least a chunk.
+LUTRA_MEMBER bool SumsMayMix(const GemmCall& c) {
+  if (!SumsHasOneRun(c) || SpanAt(c.w, c.xq->spec, 0, 0).k1 != c.w.segment_k()) return false;
+  const size_t blocks = (c.w.segment_k() + kBlockK - 1) / kBlockK;
+  return blocks >= kSumsChunkBlocks && blocks <= kSumsMixedBlocks;
+}
 
 struct SumsScratch {
   uint8_t* tables;
