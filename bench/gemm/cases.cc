@@ -84,7 +84,8 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
 GemmRun::GemmRun(const GemmCase& c, lutra::Context& context) : case_(c), context_(&context), weights_(WeightsOf(c)) {
   Random random(c.m * 17 + c.k);
   x_.resize(c.m * c.k);
-  for (float& v : x_) v = random.Normal();
+  for (float& v : x_) v = c.input == Input::kConstant ? 1.0f : random.Normal();
+  for (size_t m = 0; m < c.m && c.input == Input::kOutlier; ++m) x_[m * c.k + m % c.k] *= 100.0f;
   y_.resize(c.m * c.n);
   if (!c.cold) {
     copies_.push_back(weights_->packed.matrix());
@@ -163,6 +164,11 @@ void GemmRun::Check() {
 
 Piece GemmRun::AsPiece(const std::string& name) {
   return {name, case_.macs(), [this] { (*this)(); }, !case_.cold};
+}
+
+double GemmRun::Error() {
+  (*this)();
+  return ErrorOf(y_.data());
 }
 
 double GemmRun::ErrorOf(const float* got) const {

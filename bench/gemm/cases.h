@@ -30,6 +30,13 @@ struct GroupedFormat {
   size_t group;  // group_k, 0: one scale for the tensor
 };
 
+// What x holds.
+enum class Input {
+  kNormal,    // random numbers
+  kConstant,  // ones: int8 codes of 127, the largest sums that there are
+  kOutlier,   // random numbers, one of each row 100 times as large as it was
+};
+
 struct GemmCase {
   lutra::FormatInfo format;  // one of lutra's own, or Codebook4
   size_t group = 0;          // group_k: 0 is one scale for the tensor
@@ -39,6 +46,7 @@ struct GemmCase {
   lutra::Unit unit = lutra::Unit::kLane32;
   lutra::ActSpec act = {};
   lutra::GemmAlgo algo = lutra::GemmAlgo::kAuto;
+  Input input = Input::kNormal;
   size_t groups() const { return group == 0 ? 1 : (k + group - 1) / group; }
   double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
   // What a call has to read of the weights: codes and scales of the asked shape.
@@ -83,6 +91,7 @@ class GemmRun {
   }
   // |got - x w| / |x w| over sampled outputs, in double precision: for peers that round activations on their own.
   double ErrorOf(const float* got) const;
+  double Error();  // of its own, after one more run
   const char* target() const { return lutra::TargetName(context_->last_target()); }
 
  private:

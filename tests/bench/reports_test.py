@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(BENCH))
 import choose  # noqa: E402
 import compare  # noqa: E402
+import errors  # noqa: E402
 import figures  # noqa: E402
 import report  # noqa: E402
 
@@ -77,6 +78,20 @@ class Choose(unittest.TestCase):
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.97)]), [])
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a")]), [])
         self.assertEqual(self.found([row("a", vs_tile=0.9)], [row("a", vs_tile=0.94)]), [("a", "tile")])
+
+
+class Errors(unittest.TestCase):
+    ROWS = ({"name": "errors/constant/ternary/256x4096/M:8/cache/threads:1", "error_lutra": 1e-7, "error_ggml": 0.5},
+            {"name": "errors/normal/int4_g32/256x6912/M:8/cache/threads:1", "error_lutra": 0.0123})
+
+    def test_each_peer_has_a_column_and_each_input_a_row(self):
+        self.assertEqual(errors.table(report.rows_of({"benchmarks": self.ROWS})), [
+            "| w, activations | lutra | ggml |", "|---|---|---|",
+            "| ternary, K = 4096, constant | 1e-07 | 0.5 |", "| int4_g32, K = 6912, normal | 0.012 | - |"])
+
+    def test_a_wrong_row_says_so(self):
+        wrong = {**self.ROWS[0], "error_occurred": True, "error_message": "WRONG: y"}
+        self.assertIn("WRONG: y", errors.table(report.rows_of({"benchmarks": [wrong]}))[2])
 
 
 class Figures(unittest.TestCase):

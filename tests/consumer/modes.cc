@@ -37,6 +37,21 @@ int main() {
   lutra::Gemm<lutra::Int2>(xq, w, lutra::View(y.data(), kM, kN), context);
   lutra::Gemm<lutra::ShuffleTables, lutra::Int2>(xq, w, lutra::View(with_mode.data(), kM, kN), context);
   for (size_t i = 0; i < y.size(); ++i) bad += !(y[i] == with_mode[i]);
-  std::printf("%d of %zu outputs or choices wrong\n", bad, y.size());
+
+  lutra::ActSpec planes;
+  planes.bits = 2;
+  planes.planes = true;
+  const lutra::PackedBuffer lanes = lutra::Pack(coded, context);
+  call.xq = &xq.Quantize(lutra::View(x.data(), kM, kK), context, planes);
+  call.w = lanes;
+#if !defined(LUTRA_COMPILED)
+  bad += lutra::Explain<lutra::Int2>(call, context).algo != lutra::GemmAlgo::kIntDot;
+#endif
+  lutra::Gemm<lutra::Int2>(xq, lanes, lutra::View(y.data(), kM, kN), context);
+  call.algo = lutra::GemmAlgo::kPopcount;
+  call.y = lutra::View(with_mode.data(), kM, kN);
+  lutra::Gemm<lutra::Int2, lutra::Popcounts>(std::span<const lutra::GemmCall>(&call, 1), context);
+  for (size_t i = 0; i < y.size(); ++i) bad += !(y[i] == with_mode[i]);
+  std::printf("%d of %zu outputs or choices wrong\n", bad, 2 * y.size());
   return bad != 0;
 }

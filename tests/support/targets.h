@@ -26,6 +26,11 @@ inline std::string NameOfTarget(const ::testing::TestParamInfo<std::string>& inf
 // Whether a target's MulAdd rounds once.
 inline bool HasFma(const std::string& target) { return target.rfind("SSE", 0) != 0 && target != "SSSE3"; }
 
+// Whether a target has tables of sums: vectors of a known size, of x86 from AVX2 on.
+inline bool HasSumsTables(const std::string& target) {
+  return target.rfind("AVX", 0) == 0 || target.rfind("NEON", 0) == 0 || target == "EMU128";
+}
+
 // A Context on `target`; Check() after each op that had work fails if its kernels ran elsewhere.
 class TargetContext {
  public:

@@ -32,7 +32,7 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
     return "w is packed in Unit::kByteRow, not in kLane32";
   if (algo == GemmAlgo::kSumsTable) {
     if (kernels.int_dot != nullptr && kernels.sums_table.run == nullptr) {
-      return "tables are for one plane of 1 or 2 bits, and vectors of a fixed size";
+      return "tables are for one plane of 1 or 2 bits, and targets with vectors of a fixed size, of x86 from AVX2 on";
     }
     const Span longest = SpanAt(c.w, c.xq->spec, 0, 0);
     if (longest.k1 - longest.k0 > SumsOf(c.w.format()).LongestSpan()) return "K is too long for 16-bit sums";
@@ -40,6 +40,9 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
   if (algo == GemmAlgo::kPopcount) {
     if (c.xq->planes == nullptr) return "x has no bit planes: quantise it with ActSpec::planes";
     if (WidestPlane(c.w.format()) > 2) return "w has planes of more than 2 bits";
+    if (kernels.int_dot != nullptr && kernels.popcount.run == nullptr) {
+      return "compiled only where the mode Popcounts is named";
+    }
   }
   if (algo != GemmAlgo::kIntLanes) {
     if (kernels.int_dot == nullptr) return "the format has no kernel of its own in this build";
@@ -66,6 +69,7 @@ inline size_t TablesPayFrom(const GemmCall& c, const SumsKernel& k) {
     return m <= 32 ? m : SIZE_MAX;  // 32 fill the lanes
   };
   const bool ternary = SumsOf(f).field == 8;
+  if (k.vector_bytes == 0) return SIZE_MAX;
   if (k.vector_bytes < 32) {
     if (k.dot) return SIZE_MAX;
     return from(f.bits == 1 ? Cost{10, 1280} : ternary ? Cost{14, 1900} : Cost{19, 1900});

@@ -47,7 +47,6 @@ FormatKernels KernelsOf(int64_t target) {
   kernels.unpack = PickUnpackBlock<Width, kTargets>(target);
   if constexpr ((kX & kInt8X) != 0) {
     kernels.int_dot = PickIntDot<Width, kTargets>(target);
-    kernels.popcount = PickPopcountOf<kTargets>(target)();
     if constexpr (kField != 0) kernels.sums_table = PickSumsTable<SumsConfig<Width, kField>, kTargets>(target)();
   }
   return kernels;
@@ -73,6 +72,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   constexpr bool kOneBit = AnyFormat<Formats...>([](const FormatInfo& f) { return f.bits == 1; });
   if constexpr ((kX & kInt8X) != 0 && (kOneBit || (kModesOf<Formats...> & ModeBit(GemmAlgo::kShuffleTable)) != 0)) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
+  }
+  if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kPopcount)) != 0) {
+    kernels.popcount = PickPopcountOf<kTargets>(target)();
   }
   return kernels;
 }

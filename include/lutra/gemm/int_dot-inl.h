@@ -30,7 +30,7 @@ struct XRows {
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_SCALAR  // one lane has no bytes in it
+#if LUTRA_INT_LANES_ALONE
 template <class Planes>
 int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   return IntLanes(t, task, scratch);
@@ -140,7 +140,11 @@ HWY_INLINE V WideStep(D32 d32, VC codes, VX x, V sum) {
   const auto even = hn::WidenMulPairwiseAdd(d32, hn::BitCast(d16, hn::And(c, hn::Set(d16u, 0x00FF))),
                                             hn::ShiftRight<8>(hn::ShiftLeft<8>(xs)));
   const auto odd = hn::WidenMulPairwiseAdd(d32, hn::BitCast(d16, hn::ShiftRight<8>(c)), hn::ShiftRight<8>(xs));
-  return hn::Add(sum, hn::Add(even, odd));
+  sum = hn::Add(sum, hn::Add(even, odd));
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+  asm("" : "+x"(sum.raw));  // as in PairStep
+#endif
+  return sum;
 }
 
 // Tile: kV vectors of rows by kMR rows of x, from their k-th column, over `blocks` blocks: emit(sums...), number = m *
@@ -194,6 +198,9 @@ HWY_INLINE void DotTile(D32 d32, const uint8_t* HWY_RESTRICT w, const internal::
     constexpr size_t kTotal = kI / kV / kParts * kV + kI % kV;
     auto& sum = Pick<kTotal>(total...);
     sum = hn::Add(sum, ShiftBits<static_cast<int>(kPlace) * Planes::kBits>(widen(part)));
+#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
+    if constexpr (Traits::kPair) asm("" : "+x"(sum.raw));  // as in PairStep
+#endif
   };
   const auto all = [&](auto d_part, const auto& multiply, const auto& widen, auto&... total) LUTRA_TILE {
     for (size_t from = 0; from < steps;) {
@@ -337,16 +344,23 @@ HWY_NOINLINE void DotRows(const GemmCall& c, size_t p, size_t m) {
   }
 }
 
-// Rows of x of the next tile, of `left`: tiles of 4, what remains split evenly. SSE2 emulates the pair-multiply: more
-// rows only cost compile time there.
+// Tiles cost compile time, for each format and target: those stand here that are faster than two smaller ones. With a
+// 4-way dot 3 rows are as fast as 2 and 1; SSE4 has 4 rows and 1.
+constexpr bool HasTileOf(size_t rows) {
+  if (!HWY_ARCH_X86 || rows == 1 || rows == 4) return true;
+  return rows == 2 ? HWY_TARGET <= HWY_AVX2 : HWY_TARGET == HWY_AVX2;
+}
+// Rows of x of the next tile, of `left`: tiles of 4, what remains split evenly.
 HWY_INLINE size_t NextRows(size_t left) {
-  if (HWY_TARGET == HWY_SSE2) return 1;
-  return left == 5 || left == 6 || left == 9 ? 3 : HWY_MIN(left, size_t{4});
+  if (HasTileOf(3) && (left == 5 || left == 6 || left == 9)) return 3;
+  size_t rows = HWY_MIN(left, size_t{4});
+  while (!HasTileOf(rows)) --rows;
+  return rows;
 }
 template <class Planes, size_t kMR>
 HWY_INLINE void DotTileOf(const GemmCall& c, size_t p, size_t m) {
   // One row: the whole panel where registers allow, so that weights are read in order.
-  constexpr size_t kWide = kMR == 1 && HWY_TARGET != HWY_SSE2 && HWY_MAX_BYTES == 32 ? 4 : 2;
+  constexpr size_t kWide = kMR == 1 && HWY_MAX_BYTES == 32 ? 4 : 2;
   DotRows<Planes, kMR, kWide>(c, p, m);
 }
 
@@ -356,12 +370,13 @@ void DotRectangle(const GemmCall& c, const internal::GemmTile& tile) {
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
     for (size_t m = tile.row_begin; m < tile.row_end;) {
       const size_t rows = NextRows(tile.row_end - m);
-      if (rows == 1) DotTileOf<Planes, 1>(c, p, m);
-      if constexpr (HWY_TARGET != HWY_SSE2) {
-        if (rows == 2) DotTileOf<Planes, 2>(c, p, m);
-        if (rows == 3) DotTileOf<Planes, 3>(c, p, m);
-        if (rows == 4) DotTileOf<Planes, 4>(c, p, m);
-      }
+      const auto tile_of = [&](auto count) LUTRA_TILE {
+        constexpr size_t kMR = decltype(count)::value + 1;
+        if constexpr (HasTileOf(kMR)) {
+          if (rows == kMR) DotTileOf<Planes, kMR>(c, p, m);
+        }
+      };
+      Unrolled<4>(tile_of);
       m += rows;
     }
   }
@@ -373,7 +388,7 @@ int64_t IntDot(const internal::GemmTask& t, size_t task, std::byte*) {
   DotRectangle<Planes>(t.call, internal::TileOf(t, task));
   return HWY_TARGET;
 }
-#endif  // HWY_SCALAR
+#endif  // LUTRA_INT_LANES_ALONE
 
 }}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS

@@ -32,6 +32,12 @@ constexpr unsigned ModeBitOf() {
 template <class... Formats>
 inline constexpr unsigned kModesOf = (ModeBitOf<Formats>() | ... | 0u);
 
+// Targets (a condition of each) whose integer kernels are int_lanes alone: one lane has no bytes in it, and SSE2 is for
+// CPUs older than 2008, which should get right answers and no seconds of anybody's compiler.
+#define LUTRA_INT_LANES_ALONE (HWY_TARGET == HWY_SCALAR || (HWY_ARCH_X86 && HWY_TARGET == HWY_SSE2))
+// Targets with tables of sums: vectors of a known size; CPUs of SSE4 alone do without.
+#define LUTRA_HAS_SUMS_TABLE (!HWY_HAVE_SCALABLE && !LUTRA_INT_LANES_ALONE && !(HWY_ARCH_X86 && HWY_TARGET == HWY_SSE4))
+
 struct GemmTask;
 
 // Codes of the 32 k x 32 rows of a block as bytes, [k][row].

@@ -24,7 +24,7 @@
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_SCALAR  // one lane has no bytes in it
+#if LUTRA_INT_LANES_ALONE
 inline int64_t Popcount(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   return IntLanes(t, task, scratch);
 }
@@ -39,20 +39,11 @@ inline constexpr size_t kWordsAtOnce = HWY_ARCH_X86 ? 4 : 1;
 // Ones of each byte.
 template <class D8, class V>
 HWY_INLINE V OnesOfBytes(D8 d8, V v) {
-  const hn::Repartition<uint16_t, D8> d16;
-  [[maybe_unused]] const auto halved = [&](auto bits, V from) LUTRA_TILE {  // what crosses a byte is masked away
-    return hn::BitCast(d8, hn::ShiftRight<static_cast<int>(decltype(bits)::value)>(hn::BitCast(d16, from)));
-  };
-#if HWY_ARCH_X86 && HWY_TARGET == HWY_SSE2  // no byte shuffle
-  const auto twos = hn::Set(d8, uint8_t{0x33}), fours = hn::Set(d8, uint8_t{0x0F});
-  v = hn::Sub(v, hn::And(halved(Index<1>{}, v), hn::Set(d8, uint8_t{0x55})));
-  v = hn::Add(hn::And(v, twos), hn::And(halved(Index<2>{}, v), twos));
-  return hn::And(hn::Add(v, halved(Index<4>{}, v)), fours);
-#elif HWY_ARCH_X86
+#if HWY_ARCH_X86
   const auto table = hn::Dup128VecFromValues(d8, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
   const auto nibble = hn::Set(d8, uint8_t{0x0F});
-  return hn::Add(hn::TableLookupBytes(table, hn::And(v, nibble)),
-                 hn::TableLookupBytes(table, hn::And(halved(Index<4>{}, v), nibble)));
+  const auto high = hn::BitCast(d8, hn::ShiftRight<4>(hn::BitCast(hn::Repartition<uint16_t, D8>(), v)));
+  return hn::Add(hn::TableLookupBytes(table, hn::And(v, nibble)), hn::TableLookupBytes(table, hn::And(high, nibble)));
 #else
   return hn::PopulationCount(v);
 #endif
@@ -269,7 +260,7 @@ inline int64_t Popcount(const internal::GemmTask& t, size_t task, std::byte* scr
 
 // The kernel, and up to how many products of planes it is faster than int_dot.
 inline internal::PopcountKernel PopcountOf() { return {&Popcount, kCountsLanes ? size_t{4} : size_t{2}}; }
-#endif  // HWY_SCALAR
+#endif  // LUTRA_INT_LANES_ALONE
 
 }}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS

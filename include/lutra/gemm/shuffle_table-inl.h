@@ -43,7 +43,7 @@ struct SpanSums {
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_SCALAR  // one lane has no bytes to shuffle
+#if LUTRA_INT_LANES_ALONE
 inline int64_t ShuffleTable(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   return IntLanes(t, task, scratch);
 }
@@ -258,7 +258,7 @@ inline int64_t ShuffleTable(const internal::GemmTask& t, size_t task, std::byte*
   }
   return HWY_TARGET;
 }
-#endif  // HWY_SCALAR
+#endif  // LUTRA_INT_LANES_ALONE
 
 }}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS

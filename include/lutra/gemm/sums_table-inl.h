@@ -30,7 +30,7 @@
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_SCALAR || HWY_HAVE_SCALABLE  // no vectors of a known size: int_dot serves
+#if !LUTRA_HAS_SUMS_TABLE
 template <class Config>
 internal::SumsKernel SumsTable() {
   return {};
@@ -657,7 +657,7 @@ internal::SumsKernel SumsTable() {
   return {&SumsTask<Planes, Config::kField>, hn::MaxLanes(SumsTag()) * sizeof(int16_t), Config::kField,
           DotTraits<Planes, 1, 2>::kQuad};
 }
-#endif  // HWY_SCALAR || HWY_HAVE_SCALABLE
+#endif  // LUTRA_HAS_SUMS_TABLE
 
 }}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS

@@ -69,6 +69,7 @@ struct Mode {
   static constexpr GemmAlgo algo = kAlgo;
 };
 using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
+using Popcounts = Mode<GemmAlgo::kPopcount>;          // for activations with ActSpec::planes
 
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
 // Needs a weight packed with `segments`. row null: output m is row m of x (one segment).
