@@ -1,0 +1,67 @@
+// Lengths of transforms, and how the points of one are numbered. Plain C++.
+//
+// N = first x second, coprime (Good and Thomas): a transform of N points is `second` transforms of `first` points, then
+// `first` of `second` points, and nothing between them: no twiddle factors, no order to restore. Point (a, b),
+// a < second, b < first, is time (first * a + second * b) mod N on the one side; on the other the frequency that is
+// a mod second and b mod first.
+//
+// The first factor is the one that meets the image: it is real on rows, so it is the larger one. The second is the
+// middle of a column, forward and back in one pass. Factors are those whose complex codelets fit 16 registers or nearly
+// (11, 13 and 14 spill badly; 16 is here as a first factor for the lengths that nothing else reaches). One order for
+// all vector lengths, so that all of them give the same bits.
+#pragma once
+#include <cstddef>
+
+#include "lutra/core/version.h"
+
+namespace lutra { inline namespace LUTRA_NS { namespace fft {
+
+struct Length {
+  int size, first, second;
+
+  constexpr int TimeOf(int a, int b) const { return (first * a + second * b) % size; }
+  constexpr int FrequencyOf(int a, int b) const {
+    for (int f = b; f < size; f += first) {
+      if (f % second == a) return f;
+    }
+    return 0;
+  }
+  // Columns of a real transform: the frequencies that symmetry leaves, 0 ... N / 2 in the order of the passes (pass.h).
+  constexpr int Half() const { return size / 2 + 1; }
+};
+
+inline constexpr Length kLadder[] = {
+    {1, 1, 1},   {2, 2, 1},   {3, 3, 1},  {4, 4, 1},   {5, 5, 1},   {6, 6, 1},   {7, 7, 1},    {8, 8, 1},   {9, 9, 1},
+    {10, 10, 1}, {12, 4, 3},  {14, 7, 2}, {15, 5, 3},  {18, 9, 2},  {20, 5, 4},  {21, 7, 3},   {24, 8, 3},  {28, 7, 4},
+    {30, 10, 3}, {35, 7, 5},  {36, 9, 4}, {40, 8, 5},  {42, 7, 6},  {45, 9, 5},  {48, 16, 3},  {56, 8, 7},  {60, 12, 5},
+    {63, 9, 7},  {70, 10, 7}, {72, 9, 8}, {80, 16, 5}, {84, 12, 7}, {90, 10, 9}, {112, 16, 7}, {144, 16, 9}};
+inline constexpr size_t kLadderSize = sizeof(kLadder) / sizeof(kLadder[0]);
+inline constexpr int kMostPoints = kLadder[kLadderSize - 1].size;
+
+inline constexpr int kFirstFactors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16};
+inline constexpr int kSecondFactors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
+
+// The shortest length of at least `points`; null where the ladder ends below.
+constexpr const Length* LengthFor(size_t points) {
+  for (const Length& l : kLadder) {
+    if (static_cast<size_t>(l.size) >= points) return &l;
+  }
+  return nullptr;
+}
+
+// Columns of a real transform in the order of the passes: first-frequency 0 (real: its second-frequencies 0 ...
+// second / 2), then 1 ... (first - 1) / 2 (all second-frequencies), then first / 2 where first is even (real again).
+// visit(a, b, alone): frequency (a, b); alone: it is its own conjugate, the others stand for two.
+template <class Visit>
+constexpr void ForHalf(const Length& l, const Visit& visit) {
+  const auto real = [&](int b) {
+    for (int a = 0; a <= l.second / 2; ++a) visit(a, b, a == 0 || 2 * a == l.second);
+  };
+  real(0);
+  for (int b = 1; b <= (l.first - 1) / 2; ++b) {
+    for (int a = 0; a < l.second; ++a) visit(a, b, false);
+  }
+  if (l.first % 2 == 0) real(l.first / 2);
+}
+
+}}}  // namespace lutra::LUTRA_NS::fft
