@@ -81,7 +81,8 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
   return made;
 }
 
-GemmRun::GemmRun(const GemmCase& c, lutra::Context& context) : case_(c), context_(&context), weights_(WeightsOf(c)) {
+GemmRun::GemmRun(const GemmCase& c, lutra::Context& context)
+    : case_(c), context_(&context), algo_(c.algo), weights_(WeightsOf(c)) {
   Random random(c.m * 17 + c.k);
   x_.resize(c.m * c.k);
   for (float& v : x_) v = c.input == Input::kConstant ? 1.0f : random.Normal();
@@ -111,7 +112,6 @@ lutra::GemmCall GemmRun::Call() {
   } else {
     call.xq = &activations_.Quantize(x, *context_, case_.act);
   }
-  call.algo = case_.algo;
   call.w = copies_[next_];
   next_ = next_ + 1 == copies_.size() ? 0 : next_ + 1;
   call.y = lutra::View(y_.data(), case_.m, case_.n);
@@ -145,8 +145,9 @@ void GemmRun::Check() {
   for (const size_t m : Sample(case_.m, 5)) {
     for (const size_t n : Sample(case_.n, 24)) {
       const float got = y_[m * case_.n + n];
-      if (!case_.float_x && algo_ != lutra::GemmAlgo::kTile) {
-        const float want = lutra::reference::IntDot(call, m, n);
+      const bool tables = algo_ == lutra::GemmAlgo::kFloatTable;
+      if (tables || (!case_.float_x && algo_ != lutra::GemmAlgo::kTile)) {
+        const float want = tables ? lutra::reference::FloatTable(call, m, n) : lutra::reference::IntDot(call, m, n);
         if (std::memcmp(&got, &want, sizeof(got)) != 0) Wrong(m, n, got, want);
       } else {  // docs/numerics.md 3.4: equal with FMA, within a bound without
         const float want = lutra::reference::Float(call, m, n);
@@ -227,6 +228,15 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       dots = std::make_unique<GemmRun>(by_dots, b.context);
       dots->Check();
       row.rivals.push_back(dots->AsPiece("int_dot"));
+    }
+    std::unique_ptr<GemmRun> tile;
+    if (c.algo == lutra::GemmAlgo::kFloatTable) {  // the same weights as they are packed for the other one
+      GemmCase by_tile = c;
+      by_tile.algo = lutra::GemmAlgo::kTile;
+      by_tile.unit = lutra::Unit::kLane32;
+      tile = std::make_unique<GemmRun>(by_tile, b.context);
+      tile->Check();
+      row.rivals.push_back(tile->AsPiece("tile"));
     }
     std::vector<std::unique_ptr<GemmPeer>> peers;  // they know 8 bits alone
     if (c.act.bits == 8) peers = GemmPeers(run, b.team.workers());

@@ -100,7 +100,7 @@ class GemmRun {
 
   GemmCase case_;
   lutra::Context* context_;
-  lutra::GemmAlgo algo_ = lutra::GemmAlgo::kAuto;
+  lutra::GemmAlgo algo_;
   std::shared_ptr<const GemmWeights> weights_;
   std::vector<float> x_, y_;
   std::vector<lutra::PackedMatrix> copies_;

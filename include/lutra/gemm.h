@@ -7,7 +7,8 @@
 //   rounds once; acc and each run begin at 0.
 // Float path (x of f32, bf16, f16, or a table format): in each span of weight scales t = fma(x, value(c), t), k
 //   ascending; acc = fma(t, scale, acc), then, with offsets, acc = fma(sum x, offset, acc). docs/numerics.md says how
-//   sum x is made, and bounds the error and what targets without FMA may differ by.
+//   sum x is made, and bounds the error and what targets without FMA may differ by. FloatTables has an order of its
+//   own.
 // The epilogue (core/epilogue.h) then makes y. Row m of y depends on row m of x alone, never on M or its neighbours.
 #pragma once
 #include <span>

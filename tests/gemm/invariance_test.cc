@@ -10,7 +10,7 @@
 
 namespace lutra { namespace testing { namespace {
 
-constexpr GemmAlgo kAlgos[] = {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile};
+constexpr GemmAlgo kAlgos[] = {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kTile, GemmAlgo::kFloatTable};
 
 // Rows of a large problem, and each of them computed by other calls.
 class Invariance : public ::testing::TestWithParam<GemmAlgo> {
@@ -23,7 +23,9 @@ class Invariance : public ::testing::TestWithParam<GemmAlgo> {
     spec.n = kN;
     spec.k = kK;
     spec.scales.group_k = 32;
-    spec.x_type = GetParam() == GemmAlgo::kTile ? DType::kF32 : DType::kI8;
+    const bool is_float = GetParam() == GemmAlgo::kTile || GetParam() == GemmAlgo::kFloatTable;
+    spec.x_type = is_float ? DType::kF32 : DType::kI8;
+    if (GetParam() == GemmAlgo::kFloatTable) spec.unit = Unit::kByteRow;
     return spec;
   }
   // y of rows `map` of the problem's x, on `context`.
@@ -37,9 +39,7 @@ class Invariance : public ::testing::TestWithParam<GemmAlgo> {
   }
 };
 INSTANTIATE_TEST_SUITE_P(All, Invariance, ::testing::ValuesIn(kAlgos), [](const auto& test) {
-  return std::string(test.param == GemmAlgo::kIntDot     ? "int_dot"
-                     : test.param == GemmAlgo::kIntLanes ? "int_lanes"
-                                                         : "tile");
+  return std::string(internal::kGemmAlgoNames[static_cast<int>(test.param)]);
 });
 
 TEST_P(Invariance, RowDoesNotDependOnMNeighboursOrRowMaps) {

@@ -131,20 +131,15 @@ class GemmProblem {
 
   // The answer, computed once: all of y's memory.
   const std::vector<unsigned char>& Want(GemmAlgo algo) {
-    std::vector<unsigned char>& want = algo == GemmAlgo::kTile ? want_float_ : want_int_;
-    bool& known = algo == GemmAlgo::kTile ? float_known_ : int_known_;
-    if (!known) {
+    Answer& answer = AnswerOf(algo);
+    if (!answer.known) {
       ResetY();
       reference::Gemm(Call(algo), algo);
-      want = YBytes();
-      known = true;
+      answer = {YBytes(), true};
     }
-    return want;
+    return answer.bytes;
   }
-  void SetWant(GemmAlgo algo, const std::vector<unsigned char>& bytes) {
-    (algo == GemmAlgo::kTile ? want_float_ : want_int_) = bytes;
-    (algo == GemmAlgo::kTile ? float_known_ : int_known_) = true;
-  }
+  void SetWant(GemmAlgo algo, const std::vector<unsigned char>& bytes) { AnswerOf(algo) = {bytes, true}; }
 
   // Whether the algorithm takes the call on the context's target.
   bool Accepts(GemmAlgo algo, const Context& context) const {
@@ -180,6 +175,13 @@ class GemmProblem {
   }
 
  private:
+  struct Answer {
+    std::vector<unsigned char> bytes;
+    bool known = false;
+  };
+  Answer& AnswerOf(GemmAlgo algo) {
+    return algo == GemmAlgo::kTile ? float_ : algo == GemmAlgo::kFloatTable ? float_table_ : int_;
+  }
   // Lutra's own formats by the empty list, the tests' by their names.
   template <class... Users>
   void Gemm(Context& context, const GemmCall& call) const {
@@ -307,8 +309,8 @@ class GemmProblem {
   Activations xq_;
   ConstMatrixView x_view_;
   MatrixView y_view_;
-  std::vector<unsigned char> initial_, want_int_, want_float_;
-  bool int_known_ = false, float_known_ = false;
+  std::vector<unsigned char> initial_;
+  Answer int_, float_, float_table_;
 };
 
 }}  // namespace lutra::testing

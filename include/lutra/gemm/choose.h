@@ -4,18 +4,29 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto",     "int_dot", "int_lanes",    "sums_table",
-                                                 "popcount", "tile",    "shuffle_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto",     "int_dot", "int_lanes",     "sums_table",
+                                                 "popcount", "tile",    "shuffle_table", "float_table"};
 
 // In order of preference; shuffle_table and the two before it read different units.
 inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable, GemmAlgo::kIntDot,
-                                          GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kTile};
+                                          GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kFloatTable,
+                                          GemmAlgo::kTile};
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
   const bool affine = c.w.format().map == Map::kAffine;
   if (algo == GemmAlgo::kTile) {
     if (c.y.type == DType::kI32) return "integer sums (y.type i32) need an integer algorithm";
+    return nullptr;
+  }
+  if (algo == GemmAlgo::kFloatTable) {
+    if (c.xq != nullptr) return "x is int8, tables are of floats";
+    if (!affine) return "a table format is no sum of bit planes";
+    if (c.y.type == DType::kI32) return "integer sums (y.type i32) need an integer algorithm";
+    if (c.w.unit() != Unit::kByteRow) return "w is packed in Unit::kLane32, not in kByteRow";
+    const bool asked = c.algo == algo || (kernels.modes & ModeBit(algo)) != 0;  // its bits are not those of tile
+    if (kernels.float_table == nullptr || !asked) return "runs only where the mode FloatTables is named";
+    if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
     return nullptr;
   }
   if (c.xq == nullptr) return "x is float: pass Activations for the integer path";

@@ -10,6 +10,7 @@ LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
 LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
 LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
+LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
 LUTRA_DISPATCHED(PickTile, Tile)
 
@@ -75,6 +76,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   }
   if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kPopcount)) != 0) {
     kernels.popcount = PickPopcountOf<kTargets>(target)();
+  }
+  if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kFloatTable)) != 0) {
+    kernels.float_table = PickFloatTable<FloatTables, kTargets>(target);
   }
   return kernels;
 }

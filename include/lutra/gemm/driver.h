@@ -178,6 +178,7 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
              : algo == GemmAlgo::kPopcount     ? kernels.popcount.run
              : algo == GemmAlgo::kIntLanes     ? common.int_lanes
              : algo == GemmAlgo::kShuffleTable ? kernels.shuffle_table
+             : algo == GemmAlgo::kFloatTable   ? kernels.float_table
                                                : common.tile;
   t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
@@ -187,8 +188,8 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
                                                   : kRowsPerTask;
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
-  // Each task of shuffle_table makes tables of its own, so it gets as few as there are workers.
-  const size_t per_worker = algo == GemmAlgo::kShuffleTable ? 1 : 4;
+  // Each task of these makes tables of its own, so it gets as few as there are workers.
+  const size_t per_worker = algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable ? 1 : 4;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : per_worker * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
   t.panels_per_task = panels == 0 ? 1 : (panels + panel_tasks - 1) / panel_tasks;
@@ -235,6 +236,7 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
                       : "the dot product's port")
         : e.algo == GemmAlgo::kSumsTable    ? "L1 loads of table lines, and the stores that build them"
         : e.algo == GemmAlgo::kShuffleTable ? "vector operations: lookups and sums of bytes, once per bit of the codes"
+        : e.algo == GemmAlgo::kFloatTable   ? "vector operations: lookups and sums of floats, once per bit of the codes"
         : e.algo == GemmAlgo::kPopcount
             ? (decode ? "L2 or DRAM read of the weights, or population counts where they are cached"
                       : "population counts of vectors")

@@ -76,6 +76,7 @@ struct FormatKernels {
   SumsKernel sums_table;
   PopcountKernel popcount;
   GemmFn shuffle_table = nullptr;
+  GemmFn float_table = nullptr;
   unsigned modes = 0;  // that the call asks for
 };
 // The kernels that serve all formats.

@@ -138,7 +138,48 @@ inline float Float(const GemmCall& c, size_t m, size_t n) {
   return acc;
 }
 
-// The whole call, of an algorithm that computes the integer path (kIntDot, kIntLanes) or the float path (kTile).
+// Output (m, n) before the epilogue by tables of floats (docs/numerics.md, 3.6): sums and differences alone. With codes
+// of bits b, value = sum over planes p of 2^(p - 1) (b_p ? 1 : -1), + extra.
+inline float FloatTable(const GemmCall& c, size_t m, size_t n) {
+  const FormatInfo& f = c.w.format();
+  const float extra = static_cast<float>(f.MaxPattern() - f.zero_x2) * 0.5f;
+  float acc = 0.0f;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    const auto x = [&](size_t k) { return k < c.w.segment_k() ? XAt(c, m, segment, k) : 0.0f; };
+    for (size_t k0 = 0; k0 < c.w.segment_k();) {
+      const internal::Span s = internal::SpanAt(c.w, ActSpec(), segment, k0);
+      float t = 0.0f, x_sum = 0.0f;
+      for (; k0 < s.k1; k0 = std::min(s.k1, (k0 / 256 + 1) * 256)) {  // pieces
+        const size_t k1 = std::min(s.k1, (k0 / 256 + 1) * 256);
+        // The sum of x, negative where is_set(k) is not.
+        const auto sum_of = [&](const auto& is_set) {
+          float parts[2] = {};
+          for (size_t k = k0; k < k1; k += 4) {
+            const auto term = [&](size_t i) { return is_set(i) ? x(i) : -x(i); };
+            float& part = parts[k / 4 % 2];
+            part = part + ((term(k) + term(k + 1)) + (term(k + 2) + term(k + 3)));
+          }
+          return parts[0] + parts[1];
+        };
+        for (int p = 0; p < f.bits; ++p) {
+          const float weight = std::ldexp(0.5f, p);
+          const auto bit = [&](size_t k) {
+            return k < c.w.segment_k() && (c.w.Code(n, segment * c.w.segment_k() + k) >> p & 1u) != 0;
+          };
+          t = t + sum_of(bit) * weight;
+        }
+        x_sum = x_sum + sum_of([](size_t) { return true; });
+      }
+      if (extra != 0.0f) t = t + x_sum * extra;
+      acc = acc + t * c.w.ScaleOf(n, s.weight_group);
+      if (c.w.scales().has_offset) acc = acc + x_sum * c.w.OffsetOf(n, s.weight_group);
+    }
+  }
+  return acc;
+}
+
+// The whole call, of an algorithm that computes the integer path (kIntDot, kIntLanes), the float path (kTile), or
+// kFloatTable.
 inline void Gemm(const GemmCall& c, GemmAlgo algo) {
   const size_t m_count = c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
   for (size_t m = 0; m < m_count; ++m) {
@@ -151,7 +192,10 @@ inline void Gemm(const GemmCall& c, GemmAlgo algo) {
         const auto before = static_cast<uint32_t>(c.e.accumulate ? out : 0);  // wraps, as vectors do
         out = static_cast<int32_t>(static_cast<uint32_t>(IntSum(c, m, n)) + before);
       } else {
-        Finish(algo == GemmAlgo::kTile ? Float(c, m, n) : IntDot(c, m, n), c.e, m, n, at, c.y.type);
+        const float acc = algo == GemmAlgo::kTile         ? Float(c, m, n)
+                          : algo == GemmAlgo::kFloatTable ? FloatTable(c, m, n)
+                                                          : IntDot(c, m, n);
+        Finish(acc, c.e, m, n, at, c.y.type);
       }
     }
   }

@@ -60,6 +60,7 @@ enum class GemmAlgo : uint8_t {
   kPopcount,      // the same sums by bit planes: activations with ActSpec::planes, weights of planes of 1 or 2 bits
   kTile,          // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
   kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
+  kFloatTable,    // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
 };
 
 // Modes: algorithms that a call has to ask for, by a tag named beside its formats, Gemm<Int2, ShuffleTables>(...). A
@@ -70,6 +71,7 @@ struct Mode {
 };
 using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
 using Popcounts = Mode<GemmAlgo::kPopcount>;          // for activations with ActSpec::planes
+using FloatTables = Mode<GemmAlgo::kFloatTable>;
 
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
 // Needs a weight packed with `segments`. row null: output m is row m of x (one segment).
@@ -92,7 +94,7 @@ struct GemmCall {
 // What a call would do, and why.
 struct Explanation {
   GemmAlgo algo = GemmAlgo::kAuto;
-  char text[768] = {};  // lines: algorithm, target, bound, and each rejected algorithm with its reason
+  char text[1024] = {};  // lines: algorithm, target, bound, and each rejected algorithm with its reason
 };
 
 }}  // namespace lutra::v0

@@ -36,8 +36,8 @@ inline constexpr size_t kPanelRows = 32, kBlockK = 32;
 
 // Which bytes neighbour each other, drawn above; each unit has its kernels.
 enum class Unit : uint8_t {
-  kLane32,   // all algorithms but shuffle_table
-  kByteRow,  // shuffle_table; int_lanes and tile through the codes
+  kLane32,   // all algorithms but shuffle_table and float_table
+  kByteRow,  // those two; int_lanes and tile through the codes
 };
 
 // What to pack: w[n, segments * segment_k]. Segments are the pieces of K that RowMap gathers (convolution taps);
