@@ -30,6 +30,10 @@ void Gemm(const Activations& x, const PackedMatrix& w, MatrixView y, Context& co
 template <class... Formats>
 void Gemm(ConstMatrixView x, const PackedMatrix& w, MatrixView y, Context& context, const Epilogue& e = {});
 
+// The map of m rows each of which all segments gather, for weights whose segments are terms of one sum
+// (weights/bcq.h): row m * segments + s is m. `memory` holds it, m * segments numbers.
+RowMap RepeatRows(size_t m, size_t segments, std::span<int32_t> memory);
+
 // Independent multiplications in one parallel region (Q, K and V; experts). Their outputs must not overlap each other.
 template <class... Formats>
 void Gemm(std::span<const GemmCall> calls, Context& context);

@@ -5,5 +5,6 @@
 #include "lutra/depthwise.h"
 #include "lutra/gemm.h"
 #include "lutra/targets.h"
+#include "lutra/weights/bcq.h"
 #include "lutra/weights/file.h"
 #include "lutra/weights/quantize.h"

@@ -288,6 +288,15 @@ Explanation ExplainListed(const GemmCall& call, const Context& context, std::spa
 
 namespace lutra { inline namespace LUTRA_NS {
 
+inline RowMap RepeatRows(size_t m, size_t segments, std::span<int32_t> memory) {
+  if (segments == 0 || m > INT32_MAX || memory.size() / segments < m) {
+    Fail("RepeatRows: memory holds %zu numbers, m = %zu rows of %zu segments need m * segments", memory.size(), m,
+         segments);
+  }
+  for (size_t i = 0; i < m * segments; ++i) memory[i] = static_cast<int32_t>(i / segments);
+  return {m, segments, memory.data()};
+}
+
 #if defined(LUTRA_COMPILED)
 #define LUTRA_GEMM_OF(X) GemmListed(calls, context, internal::kFormatsOf<Formats...>, internal::kModesOf<Formats...>)
 #else

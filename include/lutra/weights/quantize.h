@@ -244,15 +244,17 @@ inline void EncodeScope(const Encoding& e, const Scope& s, const Fitted& f, uint
 }
 
 inline bool Failed(const Fitted& f) { return !std::isfinite(f.scale) || !std::isfinite(f.offset); }
-// Says which weight of a scope is not finite, else that its scale is not.
-[[noreturn, gnu::cold]] inline void FailScope(const Encoding& e, const Scope& s, const Fitted& f, size_t group) {
+inline void FailIfNotFinite(const char* what, const ConstMatrixView& w, const Scope& s) {
   for (size_t row = s.row0; row < s.row1; ++row) {
     for (size_t k = s.k0; k < s.k1; ++k) {
-      const auto at = static_cast<ptrdiff_t>(row) * e.w.row_stride + static_cast<ptrdiff_t>(k);
-      const float v = LoadFloat(e.w.data, e.w.type, at);
-      if (!std::isfinite(v)) Fail("EncodeWeights: w at row %zu, column %zu is %g, must be finite", row, k, double{v});
+      const float v = LoadFloat(w.data, w.type, static_cast<ptrdiff_t>(row) * w.row_stride + static_cast<ptrdiff_t>(k));
+      if (!std::isfinite(v)) Fail("%s: w at row %zu, column %zu is %g, must be finite", what, row, k, double{v});
     }
   }
+}
+// Says which weight of a scope is not finite, else that its scale is not.
+[[noreturn, gnu::cold]] inline void FailScope(const Encoding& e, const Scope& s, const Fitted& f, size_t group) {
+  FailIfNotFinite("EncodeWeights", e.w, s);
   Fail("EncodeWeights: the scale %g or offset %g of row %zu, group %zu does not fit into %s", double{f.scale},
        double{f.offset}, s.row0, group, NameOf(e.scales.type));
 }
@@ -286,6 +288,38 @@ inline bool EncodeRow(const Encoding& e, size_t row, const Fitted* tensor, uint8
     if (offset != nullptr) offset[g] = f.offset;
   }
   return true;
+}
+
+// encode(row, fail) for all rows, in tasks. Executors do not carry exceptions: where it returns false the task notes
+// the row, and the caller makes it fail.
+template <class Encode>
+void ForRowsInParallel(const char* what, size_t rows, size_t cols, Context& context, const Encode& encode) {
+  struct Job {
+    const Encode* encode;
+    size_t rows, rows_per_task;
+    mutable std::atomic<size_t> done{0}, bad_row{SIZE_MAX};
+  } job;
+  job.encode = &encode;
+  job.rows = rows;
+  job.rows_per_task = cols >= 16384 ? 1 : 16384 / (cols + 1) + 1;
+  const auto task = [](const void* p, size_t i, size_t) {
+    const Job& j = *static_cast<const Job*>(p);
+    const size_t begin = i * j.rows_per_task, rest = j.rows - begin;
+    for (size_t row = begin; row < begin + (rest < j.rows_per_task ? rest : j.rows_per_task); ++row) {
+      if ((*j.encode)(row, false)) continue;
+      size_t first = j.bad_row.load();
+      while (row < first && !j.bad_row.compare_exchange_weak(first, row)) {}
+      break;
+    }
+    j.done.fetch_add(1);
+  };
+  const size_t tasks = (rows + job.rows_per_task - 1) / job.rows_per_task;
+  context.executor().run(context.executor(), tasks, task, &job);
+  if (job.bad_row.load() != SIZE_MAX) encode(job.bad_row.load(), true);
+  if (job.done.load() != tasks) {
+    Fail("%s: context ran %zu of %zu tasks; with Share every thread would get a part of its own", what, job.done.load(),
+         tasks);
+  }
 }
 
 // Checks everything but the weights, and finishes the encoding.
@@ -360,44 +394,12 @@ inline CodedBuffer EncodeWeights(ConstMatrixView w, const FormatInfo& format, co
     out.scale()[0] = tensor.scale;
     if (scales.has_offset) out.offset()[0] = tensor.offset;
   }
-  struct Job {
-    const internal::Encoding* e;
-    const internal::Fitted* tensor;
-    uint8_t* codes;
-    float *scale, *offset;
-    size_t rows_per_task;
-    // Executors do not carry exceptions: a task notes the row, the caller fails.
-    mutable std::atomic<size_t> done{0}, bad_row{SIZE_MAX};
-
-    bool Row(size_t row, bool fail) const {
-      return internal::EncodeRow(*e, row, tensor, codes + row * e->w.cols, scale + row * e->groups,
-                                 offset == nullptr ? nullptr : offset + row * e->groups, fail);
-    }
-  } job;
-  job.e = &e;
-  job.tensor = scales.per_tensor ? &tensor : nullptr;
-  job.codes = out.codes();
-  job.scale = out.scale();
-  job.offset = out.offset();
-  job.rows_per_task = w.cols >= 16384 ? 1 : 16384 / (w.cols + 1) + 1;
-  const auto task = [](const void* p, size_t i, size_t) {
-    const Job& j = *static_cast<const Job*>(p);
-    const size_t begin = i * j.rows_per_task, rest = j.e->w.rows - begin;
-    for (size_t row = begin; row < begin + (rest < j.rows_per_task ? rest : j.rows_per_task); ++row) {
-      if (j.Row(row, false)) continue;
-      size_t first = j.bad_row.load();
-      while (row < first && !j.bad_row.compare_exchange_weak(first, row)) {}
-      break;
-    }
-    j.done.fetch_add(1);
+  const internal::Fitted* const shared = scales.per_tensor ? &tensor : nullptr;
+  const auto encode = [&](size_t row, bool fail) {
+    return internal::EncodeRow(e, row, shared, out.codes() + row * w.cols, out.scale() + row * e.groups,
+                               scales.has_offset ? out.offset() + row * e.groups : nullptr, fail);
   };
-  const size_t tasks = (w.rows + job.rows_per_task - 1) / job.rows_per_task;
-  context.executor().run(context.executor(), tasks, task, &job);
-  if (job.bad_row.load() != SIZE_MAX) job.Row(job.bad_row.load(), true);
-  if (job.done.load() != tasks) {
-    Fail("EncodeWeights: context ran %zu of %zu tasks; with Share every thread would get a part of its own",
-         job.done.load(), tasks);
-  }
+  internal::ForRowsInParallel("EncodeWeights", w.rows, w.cols, context, encode);
   return out;
 }
 
