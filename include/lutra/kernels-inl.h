@@ -9,6 +9,6 @@
 #include "lutra/gemm/sums_table-inl.h"
 #include "lutra/gemm/popcount-inl.h"
 #include "lutra/gemm/tile-inl.h"
-#include "lutra/fft/passes-inl.h"
 #include "lutra/depthwise/direct-inl.h"
+#include "lutra/depthwise/fft-inl.h"
 #include "lutra/depthwise/shift-inl.h"

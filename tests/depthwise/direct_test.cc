@@ -20,7 +20,7 @@ struct Prepared {  // a case with its data, and what must come out with FMA and 
         bias(t.c),
         mul(t.c),
         kernel(MakeKernel(t)),
-        plan(kernel, t.h, t.w, t.layout),
+        plan(kernel, t.h, t.w, t.layout, ConvAlgo::kDirect),
         in(t.layout, t.n, t.h, t.w, t.c, t.in_gaps, t.seed % 2 ? Edge::kEnd : Edge::kBegin),
         want(t.layout, t.n, plan.out_h(), plan.out_w(), t.c, t.out_gaps),
         residual(t.n * plan.out_h() * plan.out_w() * t.c) {
@@ -149,7 +149,7 @@ TEST_P(Direct, BatchThreadsAndLayoutDoNotMatter) {
     Random random(k);
     for (float& v : taps) v = random.Value();
     const DepthwiseKernel kernel(Nhwc(static_cast<const float*>(taps.data()), 1, k, k, kC));
-    const DepthwisePlan nhwc(kernel, kH, kW, Layout::kNhwc), nchw(kernel, kH, kW, Layout::kNchw);
+    const DepthwisePlan nhwc(kernel, kH, kW, Layout::kNhwc, ConvAlgo::kDirect), nchw(kernel, kH, kW, Layout::kNchw);
     const ImageBuffer in(Layout::kNhwc, kN, kH, kW, kC), all(Layout::kNhwc, kN, kH, kW, kC);
     in.Randomize(k);
     DepthwiseConv2d(nhwc, in.in(), all.view(), other);
@@ -189,7 +189,7 @@ TEST_P(Direct, NanAndInfinityStayLocal) {
     GuardedBuffer<float> taps(kK * kK * kC);
     for (float& v : taps) v = -1e-30f;
     const DepthwiseKernel kernel(Nchw(static_cast<const float*>(taps.data()), 1, kC, kK, kK));
-    const DepthwisePlan plan(kernel, kH, kW, layout);
+    const DepthwisePlan plan(kernel, kH, kW, layout, ConvAlgo::kDirect);
     const ImageBuffer in(layout, 1, kH, kW, kC), out(layout, 1, kH, kW, kC);
     for (float& v : in.memory()) v = 1e-30f;  // every product underflows to -0
     in.At(0, 1, 15, 17) = std::numeric_limits<float>::quiet_NaN();
@@ -223,7 +223,7 @@ TEST_P(Direct, OutputTypesAndAccumulate) {
   }
   const ConstImageView tap_view = Nhwc(static_cast<const float*>(taps.data()), 1, 3, 3, kC);
   for (const Layout layout : {Layout::kNhwc, Layout::kNchw}) {
-    const DepthwisePlan plan(DepthwiseKernel(tap_view), kH, kW, layout);
+    const DepthwisePlan plan(DepthwiseKernel(tap_view), kH, kW, layout, ConvAlgo::kDirect);
     const ImageBuffer in(layout, 1, kH, kW, kC);
     in.Randomize(5);
     for (const DType type : {DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8}) {

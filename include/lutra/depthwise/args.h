@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lutra/core/epilogue.h"
+#include "lutra/depthwise/fft.h"
 #include "lutra/depthwise/geometry.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
@@ -51,6 +52,9 @@ struct DepthwiseArgs {
   const int32_t* cols = nullptr;
   size_t mapped_cols = 0;
   bool staged = false;  // in place: each task copies its input to scratch first
+  // by transforms
+  const float* spectra = nullptr;
+  fft::Length rows_by{}, columns_by{};
   // shift
   int shift_h = 0, shift_w = 0;
   // how tasks cut the work; never changes a result

@@ -8,7 +8,10 @@
 
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/choose.h"
+#include "lutra/depthwise/fft.h"
 #include "lutra/depthwise/plan.h"
+#include "lutra/dispatch.h"
+#include "lutra/fft/twiddles.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
 
@@ -133,16 +136,82 @@ inline void FillMap(const Line& l, const LinePlan& p, int32_t* map) {
   }
 }
 
-inline DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                   ConvAlgo algo) {
+using internal::TableIndex;  // for the dispatch macros
+LUTRA_DISPATCHED(SpectraBlockFor, SpectraBlock)
+LUTRA_DISPATCHED(FftLanesOf, FftLanes)
+
+// The spectra of all blocks, by the executor's workers. Of a Share each thread has a plan of its own: what its part of
+// the tasks left is done here.
+template <int64_t kTargets>
+SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape& s, const FftLengths& l,
+                        const Executor& executor) {
+  const ConvGeometry& g = s.geometry;
+  SpectraArgs a;
+  a.taps = static_cast<const float*>(kernel.memory.data());
+  a.kh = s.kh;
+  a.kw = s.kw;
+  a.rows_by = *l.rows;
+  a.columns_by = *l.columns;
+  a.x = OnCircle(TapsOf(s.w, s.out_w, s.kw, g.dil_w, g.left), g.dil_w, g.left, l.rows->size);
+  a.y = OnCircle(TapsOf(s.h, s.out_h, s.kh, g.dil_h, g.top), g.dil_h, g.top, l.columns->size);
+  const size_t blocks = (s.c + kTapBlock - 1) / kTapBlock, workers = std::max<size_t>(executor.workers, 1);
+  const size_t row_n = static_cast<size_t>(l.rows->size), column_n = static_cast<size_t>(l.columns->size);
+  const size_t worker_doubles = SpectraScratchDoubles(s.kh, s.kw, *l.rows);
+  const SharedBytes spectra(
+      internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(*l.rows, *l.columns)) * sizeof(float));
+  const size_t half = static_cast<size_t>(l.rows->Half());
+  const SharedBytes memory(internal::CheckedSize("DepthwisePlan: scratch", workers, worker_doubles) * sizeof(double) +
+                           half * sizeof(RowFrequency) + 2 * (row_n + column_n) * sizeof(double) + blocks);
+  auto* const frequencies = static_cast<RowFrequency*>(memory.data());
+  a.frequencies = frequencies;
+  size_t found = 0;
+  fft::ForHalf(*l.rows, [&](int fa, int fb, bool alone) {
+    frequencies[found++] = {static_cast<size_t>(l.rows->FrequencyOf(fa, fb)),
+                            (alone ? 1.0 : 2.0) / static_cast<double>(row_n * column_n)};
+  });
+  auto* const turns = reinterpret_cast<double*>(frequencies + half);
+  for (size_t i = 0; i < row_n + column_n; ++i) {
+    const fft::UnitVector u = i < row_n ? fft::UnitAt(static_cast<int>(i), l.rows->size)
+                                        : fft::UnitAt(static_cast<int>(i - row_n), l.columns->size);
+    turns[2 * i] = u.cos;
+    turns[2 * i + 1] = u.sin;
+  }
+  a.row_turns = turns;
+  a.column_turns = turns + 2 * row_n;
+  a.spectra = static_cast<float*>(spectra.data());
+
+  struct Job {
+    const SpectraArgs* args;
+    double* scratch;
+    size_t worker_doubles;
+    unsigned char* done;
+    decltype(SpectraBlockFor<kTargets>(0)) block;
+  } const job{&a, turns + 2 * (row_n + column_n), worker_doubles,
+              reinterpret_cast<unsigned char*>(turns + 2 * (row_n + column_n) + workers * worker_doubles),
+              SpectraBlockFor<kTargets>(0)};
+  const auto task = [](const void* of, size_t i, size_t worker) {
+    const Job& j = *static_cast<const Job*>(of);
+    j.block(*j.args, i, j.scratch + worker * j.worker_doubles);
+    j.done[i] = 1;
+  };
+  if (executor.run != nullptr) executor.run(executor, blocks, task, &job);
+  for (size_t i = 0; i < blocks; ++i) {
+    if (job.done[i] == 0) task(&job, i, 0);
+  }
+  return spectra;
+}
+
+template <int64_t kTargets>
+DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
+                            const Executor& executor) {
   const char* const what = "DepthwisePlan";
   if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
-  if (algo > ConvAlgo::kDirect) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
+  if (algo > ConvAlgo::kFft) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
   const ConvGeometry& g = kernel.geometry;
   const Line vertical{"h", h, kernel.h, g.stride_h, g.dil_h, g.top, g.bottom, g.pad};
   const Line horizontal{"w", w, kernel.w, g.stride_w, g.dil_w, g.left, g.right, g.pad};
   const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
-  const DepthwiseShape shape{kernel.h, kernel.w, h, w, kernel.c, g, layout};
+  const DepthwiseShape shape{kernel.h, kernel.w, h, w, rows.out, cols.out, kernel.c, g, layout};
 
   DepthwisePlanParts p;
   p.memory = SharedBytes((rows.mapped + cols.mapped) * sizeof(int32_t));
@@ -158,16 +227,27 @@ inline DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h,
   p.run.dil_h = rows.dil;
   p.run.dil_w = cols.dil;
   p.layout = layout;
-  const DepthwiseChoice choice = ChooseDepthwise(shape, algo);
+  FftLengths lengths = FftLengthsOf(shape);
+  if (FftLanesOf<kTargets>(0)() == 0) lengths.reason = "vectors have no fixed size on this CPU";
+  if (algo == ConvAlgo::kFft && lengths.reason != nullptr) {
+    Fail("%s: algo is kFft, which can't run: %s", what, lengths.reason);
+  }
+  const DepthwiseChoice choice = ChooseDepthwise(shape, lengths, algo);
   p.algo = choice.algo;
   p.reason = choice.reason;
+  p.against = choice.against;
   p.in_place_ok = p.out_h == h && p.out_w == w;
   p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.in_place_ok;
   auto* const map = static_cast<int32_t*>(p.memory.data());
   FillMap(vertical, rows, map);
   FillMap(horizontal, cols, map + rows.mapped);
 
-  if (layout == Layout::kNchw) {
+  if (p.algo == ConvAlgo::kFft) {
+    p.fft_h = lengths.columns->size;
+    p.fft_w = lengths.rows->size;
+    p.spectra = MakeSpectra<kTargets>(kernel, shape, lengths, executor);
+    p.scratch = p.scratch_in_place = FftScratchBytes(*lengths.rows, *lengths.columns, h, w, p.out_h, p.out_w);
+  } else if (layout == Layout::kNchw) {
     p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
     p.scratch_in_place =
         p.pointwise ? p.scratch : NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, true, kMostLanes).bytes;
@@ -180,15 +260,24 @@ inline DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h,
 inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
   const DepthwiseKernel& k = plan.kernel();
   const ConvGeometry& g = k.geometry();
-  char text[768];
+  char fft[256], direct[256], text[1024];
+  const DepthwisePlanParts& p = plan.parts();
+  if (p.algo == ConvAlgo::kFft) {
+    std::snprintf(fft, sizeof(fft), "chosen, %s. Transforms of %d x %d points, %zu bytes of spectra. Bound: L1 and L2",
+                  p.reason, p.fft_h, p.fft_w, p.spectra.bytes());
+    std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
+  } else {
+    std::snprintf(fft, sizeof(fft), "not chosen: %s", p.against);
+    std::snprintf(direct, sizeof(direct), "chosen, %s. Bound: the FMA peak", p.reason);
+  }
   std::snprintf(text, sizeof(text),
                 "depthwise %zu x %zu, stride %zu x %zu, dilation %zu x %zu, %s padding %d %d %d %d (top left bottom "
                 "right), %zu channels, %s, %zu x %zu -> %zu x %zu\n"
-                "  direct: chosen, %s. Bound: the FMA peak, %.4g multiply-adds an image\n"
+                "  direct: %s\n  fft: %s\n  %.4g multiply-adds an image\n"
                 "  scratch per worker: %zu bytes, in place %zu bytes%s\n",
                 k.h(), k.w(), g.stride_h, g.stride_w, g.dil_h, g.dil_w, NameOf(g.pad), g.top, g.left, g.bottom, g.right,
                 plan.c(), plan.layout() == Layout::kNhwc ? "NHWC" : "NCHW", plan.h(), plan.w(), plan.out_h(),
-                plan.out_w(), plan.parts().reason,
+                plan.out_w(), direct, fft,
                 static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
                     static_cast<double>(k.h()) * static_cast<double>(k.w()),
                 plan.scratch_per_worker(), plan.scratch_per_worker(true),
@@ -204,8 +293,8 @@ LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const 
   return depthwise::MakeKernel(taps, geometry);
 }
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo) {
-  return depthwise::MakePlan(kernel, h, w, layout, algo);
+                                          ConvAlgo algo, const Executor& executor) {
+  return depthwise::MakePlan<HWY_TARGETS>(kernel, h, w, layout, algo, executor);
 }
 
 }}}  // namespace lutra::LUTRA_API_NS::plans

@@ -20,6 +20,7 @@ struct DepthwiseBranch {
 using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
 LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
+LUTRA_DISPATCHED_T(FftNhwcFor, FftNhwc)
 LUTRA_DISPATCHED(ShiftFor, Shift)
 
 inline bool Empty(const ConstImageView& v) { return v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0; }
@@ -209,6 +210,16 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.cols = plan.col_map();
   a.mapped_cols = plan.parts().cols;
   a.staged = in_place && !plan.parts().pointwise;
+  if (plan.algo() == ConvAlgo::kFft) {
+    a.spectra = static_cast<const float*>(plan.parts().spectra.data());
+    a.rows_by = *fft::LengthFor(static_cast<size_t>(plan.parts().fft_w));
+    a.columns_by = *fft::LengthFor(static_cast<size_t>(plan.parts().fft_h));
+    a.task_rows = out.h;
+    a.task_channels = kTapBlock;
+    branch->kernel = FftNhwcFor<void, kTargets>(context.target());
+    branch->tasks = DepthwiseTasks(a);
+    return;
+  }
   // Blocks of some 16 rows share most of their input rows, see the kernels.
   const size_t row_work = out.w * a.kh * a.kw;  // of a channel
   a.task_rows = a.staged ? out.h : PieceSize(out.h, layout == Layout::kNhwc ? 16 : 32, kDirectTile);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lutra/core/context.h"
 #include "lutra/core/views.h"
 #include "lutra/depthwise/geometry.h"
 #include "lutra/depthwise/shared.h"
@@ -24,13 +25,16 @@ struct DepthwiseKernelParts {
   LUTRA_MEMBER ~DepthwiseKernelParts() = default;
 };
 struct DepthwisePlanParts {
-  SharedBytes memory;  // row map, column map
+  SharedBytes memory;   // row map, column map
+  SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
-  ConvGeometry run;  // steps that are never taken are 1
+  int fft_h = 0, fft_w = 0;  // kFft: lengths of the transforms of columns and of rows
+  ConvGeometry run;          // steps that are never taken are 1
   Layout layout = Layout::kNhwc;
   ConvAlgo algo = ConvAlgo::kDirect;
-  const char* reason = nullptr;  // why this algorithm
+  const char* reason = nullptr;   // why this algorithm
+  const char* against = nullptr;  // why not the other one
   bool in_place_ok = false, pointwise = false;
 
   LUTRA_MEMBER DepthwisePlanParts() = default;
@@ -47,7 +51,7 @@ namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
 
 LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry);
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo);
+                                          ConvAlgo algo, const Executor& executor);
 
 }}}  // namespace lutra::LUTRA_API_NS::plans
 
@@ -87,7 +91,12 @@ class DepthwisePlan {
  public:
   LUTRA_MEMBER DepthwisePlan(const DepthwiseKernel& kernel, size_t h, size_t w, Layout layout,
                              ConvAlgo algo = ConvAlgo::kAuto)
-      : kernel_(kernel), parts_(LUTRA_API_NS::plans::BuildPlan(kernel.parts_, h, w, layout, algo)) {}
+      : DepthwisePlan(kernel, h, w, layout, algo, Executor{nullptr, 1, 0, nullptr}) {}
+  // The same plan, its spectra computed by the executor's workers. kFft alone has any: milliseconds for some 100
+  // channels and large kernels.
+  LUTRA_MEMBER DepthwisePlan(const DepthwiseKernel& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
+                             const Executor& executor)
+      : kernel_(kernel), parts_(LUTRA_API_NS::plans::BuildPlan(kernel.parts_, h, w, layout, algo, executor)) {}
 
   LUTRA_MEMBER const DepthwiseKernel& kernel() const { return kernel_; }
   LUTRA_MEMBER size_t c() const { return kernel_.c(); }
@@ -99,13 +108,13 @@ class DepthwisePlan {
   LUTRA_MEMBER ConvAlgo algo() const { return parts_.algo; }  // never kAuto
   // Whether in and out may be the same view: where the output has the size of the input.
   LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
-  // Scratch that running needs from the Context. In place it holds the input of one channel (kNchw) or of up to 16
-  // channels (kNhwc) of an image.
+  // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
+  // channels (kNhwc) of an image; kFft always holds the transform of as many.
   LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false) const {
     return in_place ? parts_.scratch_in_place : parts_.scratch;
   }
   // Memory of the plan and of the kernel that it shares.
-  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes() + kernel_.bytes(); }
+  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes() + parts_.spectra.bytes() + kernel_.bytes(); }
 
   // For this room. Maps: padded row (column) -> row (column) of the image, -1 where it is zero.
   LUTRA_MEMBER const int32_t* row_map() const { return static_cast<const int32_t*>(parts_.memory.data()); }

@@ -1,0 +1,364 @@
+// Convolution by transforms on every target: inside its error bound of the definition, equal bits wherever they are
+// promised, in guarded memory.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "depthwise/images.h"
+#include "lutra/depthwise/reference.h"
+#include "support/targets.h"
+
+namespace lutra { namespace testing { namespace {
+
+constexpr size_t kScratch = size_t{2} << 20;
+
+struct FftCase {
+  size_t n, h, w, c, kh, kw;
+  ConvGeometry geometry;
+  uint64_t seed;
+};
+std::ostream& operator<<(std::ostream& os, const FftCase& t) {
+  const ConvGeometry& g = t.geometry;
+  return os << t.n << " x " << t.h << " x " << t.w << " x " << t.c << ", kernel " << t.kh << " x " << t.kw
+            << ", dilation " << g.dil_h << ' ' << g.dil_w << ", padding " << g.top << ' ' << g.left << ' ' << g.bottom
+            << ' ' << g.right;
+}
+
+struct Problem {
+  explicit Problem(const FftCase& t)
+      : taps(t.kh * t.kw * t.c),
+        kernel(MakeKernel(t)),
+        plan(kernel, t.h, t.w, Layout::kNhwc, ConvAlgo::kFft),
+        in(Layout::kNhwc, t.n, t.h, t.w, t.c, gaps, t.seed % 2 ? Edge::kEnd : Edge::kBegin) {
+    in.Randomize(t.seed);
+  }
+  ConstImageView Taps(const FftCase& t) const {
+    return Nhwc(static_cast<const float*>(taps.data()), 1, t.kh, t.kw, t.c);
+  }
+  DepthwiseKernel MakeKernel(const FftCase& t) const {
+    Random random(t.seed + 2);
+    for (float& v : taps) v = random.Value();
+    return DepthwiseKernel(Taps(t), t.geometry);
+  }
+  ImageBuffer Out(const FftCase& t, Gaps out_gaps = {}) const {
+    return ImageBuffer(Layout::kNhwc, t.n, plan.out_h(), plan.out_w(), t.c, out_gaps);
+  }
+
+  Gaps gaps{3, 5, 2};
+  GuardedBuffer<float> taps;
+  DepthwiseKernel kernel;
+  DepthwisePlan plan;
+  ImageBuffer in;
+};
+
+// Every size with every kernel, channels in turn; then dilation, padding of all sorts, batches.
+std::vector<FftCase> Cases() {
+  static constexpr size_t kSizes[] = {1, 2, 7, 13, 29, 57}, kChannels[] = {1, 3, 7, 8, 17, 33};
+  static constexpr size_t kKernels[][2] = {{1, 1}, {2, 2}, {4, 3}, {1, 21}, {21, 1}, {31, 31}, {9, 40}, {51, 51}};
+  std::vector<FftCase> cases;
+  uint64_t seed = 0;
+  for (const size_t size : kSizes) {
+    for (const auto& k : kKernels) {
+      const bool large = size * size * k[0] * k[1] > 500000;
+      for (size_t i = 0; i < (large ? 1 : 3); ++i, ++seed) {
+        cases.push_back(
+            {1, size, i == 1 ? kSizes[seed % 6] : size, large ? 3 : kChannels[seed % 6], k[0], k[1], {}, seed});
+      }
+    }
+  }
+  Random random(9);
+  for (size_t found = 0; found < 60;) {
+    FftCase t{1 + random.Below(2),
+              1 + random.Below(40),
+              1 + random.Below(40),
+              1 + random.Below(20),
+              1 + random.Below(9),
+              1 + random.Below(9),
+              {},
+              ++seed};
+    t.geometry.dil_h = 1 + random.Below(3);
+    t.geometry.dil_w = 1 + random.Below(3);
+    if (found % 4 != 0) {
+      t.geometry.top = static_cast<int>(random.Below(12));
+      t.geometry.left = static_cast<int>(random.Below(30));
+      t.geometry.bottom = static_cast<int>(random.Below(30));
+      t.geometry.right = static_cast<int>(random.Below(12));
+    }
+    const auto fits = [](size_t size, size_t k, size_t dil, int a, int b) {
+      return a == -1 || size + static_cast<size_t>(a + b) > dil * (k - 1);
+    };
+    const ConvGeometry& g = t.geometry;
+    if (!fits(t.h, t.kh, g.dil_h, g.top, g.bottom) || !fits(t.w, t.kw, g.dil_w, g.left, g.right)) continue;
+    cases.push_back(t);
+    ++found;
+  }
+  return cases;
+}
+
+// Error bound, of a channel. A codelet of R points is off by at most D u sum |x| at each of its outputs (D = 12, 24
+// without FMA: tests/fft/fft_test.cc), so by D u sqrt(R) of its result in the 2-norm. Four stages forward and four back
+// change the 2-norm only by factors that the spectrum takes out again; the product with the spectrum, rounded once
+// itself, adds 4 u. So the error, in the 2-norm of the outputs and then of each, is at most
+//   u (2 D (sqrt(A) + sqrt(B) + sqrt(A') + sqrt(B')) + 4) |x|_2 max |spectrum|,  max |spectrum| <= |taps|_1,
+// with N_w = A B and N_h = A' B'; a hundredth on top for u^2. A second, empirical bound keeps the constant honest:
+// 1e-6 of the largest output, where there are enough outputs for a large one.
+struct ChannelNorms {
+  double x2 = 0, taps1 = 0, largest = 0;
+};
+double Factor(const DepthwisePlan& plan, bool fma) {
+  // Factors of the lengths in use are at most 16 and 9.
+  const auto roots = [](int n) { return n == 1 ? 0.0 : n <= 10 ? std::sqrt(double(n)) : 4.0 + 3.0; };
+  return 1.01 * ((fma ? 24 : 48) * (roots(plan.parts().fft_h) + roots(plan.parts().fft_w)) + 4) * 0x1p-24;
+}
+
+TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFma) {
+  ThreeThreads threads;
+  std::vector<std::unique_ptr<TargetContext>> serial, parallel;
+  for (const std::string& name : TargetNames()) {
+    serial.push_back(std::make_unique<TargetContext>(name, Serial(), kScratch));
+    parallel.push_back(std::make_unique<TargetContext>(name, threads.AsExecutor(), kScratch));
+  }
+  size_t refused = 0;
+  for (const FftCase& t : Cases()) {
+    std::unique_ptr<Problem> p;
+    const std::string failure = FailureOf([&] { p = std::make_unique<Problem>(t); });
+    if (p == nullptr) {  // too long, or nothing to see
+      ASSERT_NE(failure.find("DepthwisePlan: algo is kFft, which can't run: "), std::string::npos) << failure;
+      ++refused;
+      continue;
+    }
+    const ImageBuffer exact = p->Out(t);
+    reference::DepthwiseConv2d<double>(p->Taps(t), t.geometry, p->in.in(), exact.view());
+    std::vector<ChannelNorms> norms(t.n * t.c);
+    for (size_t i = 0; i < norms.size(); ++i) {
+      ChannelNorms& c = norms[i];
+      const size_t n = i / t.c, channel = i % t.c;
+      for (size_t y = 0; y < t.h; ++y) {
+        for (size_t x = 0; x < t.w; ++x) c.x2 += std::pow(double{p->in.At(n, y, x, channel)}, 2);
+      }
+      c.x2 = std::sqrt(c.x2);
+      for (size_t k = 0; k < t.kh * t.kw; ++k) c.taps1 += std::fabs(double{p->taps[k * t.c + channel]});
+      for (size_t y = 0; y < p->plan.out_h(); ++y) {
+        for (size_t x = 0; x < p->plan.out_w(); ++x) {
+          c.largest = std::max(c.largest, std::fabs(double{exact.At(n, y, x, channel)}));
+        }
+      }
+    }
+    std::unique_ptr<ImageBuffer> with_fma;
+    size_t target = 0;
+    for (const std::string& name : TargetNames()) {
+      const bool fma = HasFma(name);
+      const auto got = std::make_unique<ImageBuffer>(Layout::kNhwc, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
+      DepthwiseConv2d(p->plan, p->in.in(), got->view(), *serial[target]);
+      serial[target]->Check();
+      ASSERT_TRUE(got->memory().CanariesIntact()) << t;
+      for (size_t n = 0; n < t.n; ++n) {
+        for (size_t y = 0; y < p->plan.out_h(); ++y) {
+          for (size_t x = 0; x < p->plan.out_w(); ++x) {
+            for (size_t c = 0; c < t.c; ++c) {
+              const ChannelNorms& m = norms[n * t.c + c];
+              const double error = std::fabs(double{got->At(n, y, x, c)} - double{exact.At(n, y, x, c)});
+              ASSERT_LE(error, Factor(p->plan, fma) * m.x2 * m.taps1 + 0x1p-24 * m.largest)
+                  << name << ' ' << t << " at " << y << ' ' << x << ' ' << c;
+              if (p->plan.out_h() * p->plan.out_w() >= 49) {
+                ASSERT_LE(error, 1e-6 * m.largest) << name << ' ' << t << " at " << y << ' ' << x << ' ' << c;
+              }
+            }
+          }
+        }
+      }
+      const ImageBuffer again = p->Out(t);
+      DepthwiseConv2d(p->plan, p->in.in(), again.view(), *parallel[target]);
+      ASSERT_TRUE(again.SameAs(*got)) << name << ' ' << t;
+      if (fma && with_fma == nullptr) {
+        with_fma = std::make_unique<ImageBuffer>(Layout::kNhwc, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
+        with_fma->CopyFrom(*got);
+      }
+      if (fma) {
+        ASSERT_TRUE(got->SameAs(*with_fma)) << name << ' ' << t;
+      }
+      ++target;
+    }
+  }
+  EXPECT_LE(refused, 20u);
+}
+
+class Fft : public ::testing::TestWithParam<std::string> {};
+
+// A channel's bits depend on that channel of that image alone; NaN and loud neighbours, batches and gaps are nothing to
+// it.
+TEST_P(Fft, ALoudOrBrokenChannelDisturbsNoOther) {
+  Backwards backwards;
+  TargetContext context(GetParam(), backwards.AsExecutor(), kScratch);
+  for (const size_t channels : {5u, 16u, 40u}) {
+    const FftCase t{2, 14, 11, channels, 9, 9, {}, channels};
+    const Problem p(t);
+    const ImageBuffer quiet = p.Out(t), got = p.Out(t);
+    DepthwiseConv2d(p.plan, p.in.in(), quiet.view(), context);
+    for (const float loud : {1e30f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+      const size_t c = channels / 2;
+      p.in.Randomize(t.seed);
+      for (size_t y = 0; y < t.h; ++y) {
+        for (size_t x = 0; x < t.w; ++x) p.in.At(1, y, x, c) *= loud;
+      }
+      DepthwiseConv2d(p.plan, p.in.in(), got.view(), context);
+      for (size_t n = 0; n < t.n; ++n) {
+        for (size_t y = 0; y < t.h; ++y) {
+          for (size_t x = 0; x < t.w; ++x) {
+            for (size_t i = 0; i < channels; ++i) {
+              if (n == 1 && i == c) continue;
+              ASSERT_EQ(got.At(n, y, x, i), quiet.At(n, y, x, i))
+                  << loud << ' ' << n << ' ' << y << ' ' << x << ' ' << i;
+            }
+          }
+        }
+      }
+    }
+    p.in.Randomize(t.seed);
+    for (size_t n = 0; n < t.n; ++n) {  // images alone
+      ConstImageView alone = p.in.in();
+      alone.data = &p.in.At(n, 0, 0, 0);
+      alone.n = 1;
+      const ImageBuffer one(Layout::kNhwc, 1, t.h, t.w, channels, {1, 2, 3});
+      DepthwiseConv2d(p.plan, alone, one.view(), context);
+      for (size_t y = 0; y < t.h; ++y) {
+        for (size_t x = 0; x < t.w; ++x) {
+          for (size_t i = 0; i < channels; ++i) ASSERT_EQ(one.At(0, y, x, i), quiet.At(n, y, x, i));
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Fft, InPlaceGivesTheSameBits) {
+  TargetContext context(GetParam(), Serial(), kScratch);
+  for (const size_t channels : {3u, 32u, 35u}) {
+    const FftCase t{2, 13, 17, channels, 7, 10, {}, channels};
+    const Problem p(t);
+    ASSERT_TRUE(p.plan.in_place_ok());
+    EXPECT_EQ(p.plan.scratch_per_worker(true), p.plan.scratch_per_worker());
+    const ImageBuffer want = p.Out(t), image(Layout::kNhwc, t.n, t.h, t.w, channels);
+    for (size_t n = 0; n < t.n; ++n) {
+      for (size_t y = 0; y < t.h; ++y) {
+        for (size_t x = 0; x < t.w; ++x) {
+          for (size_t c = 0; c < channels; ++c) image.At(n, y, x, c) = p.in.At(n, y, x, c);
+        }
+      }
+    }
+    DepthwiseConv2d(p.plan, p.in.in(), want.view(), context);
+    DepthwiseConv2d(p.plan, image.in(), image.view(), context);
+    ASSERT_TRUE(image.SameAs(want));
+  }
+}
+
+// An epilogue is the shared one, applied to the sum: that is, to the output without one, convolved by 1.
+TEST_P(Fft, EpiloguesAndOutputTypes) {
+  TargetContext context(GetParam(), Serial(), kScratch);
+  for (const size_t channels : {5u, 16u, 37u}) {
+    const FftCase t{2, 9, 12, channels, 7, 7, {}, channels};
+    const Problem p(t);
+    const ImageBuffer sums = p.Out(t);
+    DepthwiseConv2d(p.plan, p.in.in(), sums.view(), context);
+    const std::vector<float> ones(channels, 1.0f);
+    GuardedBuffer<float> bias(channels), mul(channels), residual(sums.memory().size());
+    Random random(4);
+    for (const auto* buffer : {&bias, &mul, &residual}) {
+      for (float& v : *buffer) v = random.Value();
+    }
+    for (const int kind : {0, 1, 2, 3}) {
+      for (const DType type : {DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8}) {
+        Epilogue e;
+        if (kind >= 1) e.bias = bias.data();
+        if (kind == 2) e.act = Act::kRelu;
+        if (kind == 3) {
+          e.mul = View(static_cast<const float*>(mul.data()), 1, channels, 0);
+          e.residual = View(static_cast<const float*>(residual.data()), residual.size() / channels, channels);
+          e.accumulate = IsFloat(type);
+        }
+        e.out_scale = 20.0f;
+        GuardedBytes got(sums.memory().size() * SizeOf(type)), want(got.size());
+        std::memset(got.data(), 0x3A, got.size());
+        std::memset(want.data(), 0x3A, want.size());
+        ImageView out = sums.view();
+        out.type = type;
+        out.data = want.data();
+        reference::DepthwiseConv2d(Nhwc(ones.data(), 1, 1, 1, channels), {}, sums.in(), out, e);
+        out.data = got.data();
+        DepthwiseConv2d(p.plan, p.in.in(), out, context, e);
+        ASSERT_EQ(std::memcmp(got.data(), want.data(), got.size()), 0) << NameOf(type) << ' ' << kind;
+        ASSERT_TRUE(got.CanariesIntact());
+      }
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Fft, ::testing::ValuesIn(TargetNames()), NameOfTarget);
+
+// Spectra do not depend on who computes them, nor do plans on being copied.
+TEST(DepthwiseFftPlan, SpectraAreTheSameFromAnyExecutor) {
+  ThreeThreads threads;
+  const FftCase t{1, 20, 30, 70, 9, 7, {}, 3};
+  const Problem p(t);
+  const SharedBytes& want = p.plan.parts().spectra;
+  ASSERT_GT(want.bytes(), 0u);
+  EXPECT_EQ(p.plan.bytes(), want.bytes() + p.plan.parts().memory.bytes() + p.kernel.bytes());
+  for (const Executor& executor : {Serial(), threads.AsExecutor(), Share(1, 3)}) {
+    const DepthwisePlan plan(p.kernel, t.h, t.w, Layout::kNhwc, ConvAlgo::kFft, executor);
+    ASSERT_EQ(plan.parts().spectra.bytes(), want.bytes());
+    EXPECT_EQ(std::memcmp(plan.parts().spectra.data(), want.data(), want.bytes()), 0);
+  }
+  EXPECT_EQ(threads.runs, 1u);
+}
+
+TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
+  const auto plan_for = [](size_t size, size_t k, ConvAlgo algo = ConvAlgo::kAuto, Layout layout = Layout::kNhwc,
+                           ConvGeometry g = {}) {
+    const std::vector<float> taps(k * k * 16, 1.0f);
+    return DepthwisePlan(DepthwiseKernel(Nhwc(taps.data(), 1, k, k, 16), g), size, size, layout, algo);
+  };
+  for (const size_t size : {14u, 28u, 56u}) {
+    EXPECT_EQ(plan_for(size, 3).algo(), ConvAlgo::kDirect) << size;
+    for (const size_t k : {7u, 13u, 31u}) EXPECT_EQ(plan_for(size, k).algo(), ConvAlgo::kFft) << size << ' ' << k;
+  }
+  const DepthwisePlan large = plan_for(56, 31);
+  EXPECT_EQ(large.parts().fft_h, 72);
+  const std::string text = Explain(large);
+  for (const char* part : {"fft: chosen, the kernel is large. Transforms of 72 x 72 points", "bytes of spectra",
+                           "direct: not chosen: the kernel is large"}) {
+    EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
+  }
+  EXPECT_NE(Explain(plan_for(56, 3)).find("fft: not chosen: the kernel is small"), std::string::npos);
+  EXPECT_NE(Explain(plan_for(56, 31, ConvAlgo::kAuto, Layout::kNchw)).find("fft: not chosen: the layout is NCHW"),
+            std::string::npos);
+  const auto refusal = [&](size_t size, size_t k, Layout layout, ConvGeometry g) {
+    return FailureOf([&] { (void)plan_for(size, k, ConvAlgo::kFft, layout, g); });
+  };
+  const std::string cannot = "DepthwisePlan: algo is kFft, which can't run: ";
+  EXPECT_EQ(refusal(56, 7, Layout::kNchw, {}), cannot + "the layout is NCHW");
+  EXPECT_EQ(refusal(0, 7, Layout::kNhwc, {}), cannot + "the image is empty");
+  EXPECT_EQ(refusal(140, 31, Layout::kNhwc, {}), cannot + "image and kernel together are longer than any transform");
+  ConvGeometry g;
+  g.stride_w = 2;
+  EXPECT_EQ(refusal(56, 7, Layout::kNhwc, g), cannot + "a stride is not 1");
+  g = {};
+  g.pad = Pad::kReflect;
+  EXPECT_EQ(refusal(56, 7, Layout::kNhwc, g), cannot + "the padding is not zero");
+  g = {};
+  g.top = 9;
+  g.bottom = g.left = g.right = 0;
+  g.dil_h = 9;
+  EXPECT_EQ(refusal(1, 1, Layout::kNhwc, g), "");
+  // A context without the scratch is told how much.
+  Context small;
+  const DepthwisePlan longest = plan_for(112, 31);
+  std::vector<float> image(112 * 112 * 16);
+  const auto view = Nhwc(image.data(), 1, 112, 112, 16);
+  const std::string message = FailureOf([&] { DepthwiseConv2d(longest, view, view, small); });
+  EXPECT_NE(message.find("DepthwiseConv2d: the plan needs"), std::string::npos) << message;
+}
+
+}}}  // namespace lutra::testing
