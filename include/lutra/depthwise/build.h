@@ -228,7 +228,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   p.run.dil_w = cols.dil;
   p.layout = layout;
   FftLengths lengths = FftLengthsOf(shape);
-  if (FftLanesOf<kTargets>(0)() == 0) lengths.reason = "vectors have no fixed size on this CPU";
+  if (FftLanesOf<kTargets>(0)() == 0) lengths.reason = "this CPU's target has no transforms";
   if (algo == ConvAlgo::kFft && lengths.reason != nullptr) {
     Fail("%s: algo is kFft, which can't run: %s", what, lengths.reason);
   }

@@ -37,7 +37,7 @@ constexpr FftLengths FftLengthsOf(const DepthwiseShape& s) {
   return l;
 }
 
-// Time of a block of channels in ns, fitted to times of both algorithms on images of 5 to 112 pixels and kernels of 3
+// Time of a block of channels in ns, fitted to times of both algorithms on images of 5 to 80 pixels and kernels of 3
 // to 31, spectra in L3 (Zen 4, 64-byte vectors; the same shapes are chosen right with 32-byte ones, where both are
 // slower). Wrong choices cost up to a fifth, bands of K x 1 up to 1.4 times.
 //

@@ -17,7 +17,7 @@
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
-#if !HWY_HAVE_SCALABLE
+#if LUTRA_HAS_FFT
 
 // Whether the passes can walk the image itself.
 HWY_INLINE bool Walkable(ptrdiff_t pixel_step, size_t w) {
@@ -153,7 +153,7 @@ int64_t FftNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
   return HWY_TARGET;
 }
 
-#else  // vectors without a fixed size: plans choose direct, and a plan of another target's runs it
+#else  // no transforms: plans made here choose direct, and those made for another target run it
 
 template <class = void>
 int64_t FftNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {

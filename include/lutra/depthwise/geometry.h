@@ -14,7 +14,7 @@ enum class Pad : uint8_t { kZero, kCircular, kReflect, kReplicate };
 // Which strides of a view are free. kNhwc: sc is 1 (channel ranges of wider images are fine), kNchw: sw is 1.
 enum class Layout : uint8_t { kNhwc, kNchw };
 
-// kFft: transforms of whole rows and columns (NHWC, stride 1, zero padding, images of up to some 140 pixels with their
+// kFft: transforms of whole rows and columns (NHWC, stride 1, zero padding, images of up to 90 pixels with their
 // kernel); docs/depthwise.md says when it is chosen, docs/numerics.md what it rounds.
 enum class ConvAlgo : uint8_t { kAuto, kDirect, kFft };
 

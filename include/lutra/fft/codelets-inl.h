@@ -1,4 +1,4 @@
-// Transforms of 1 to 16 points in registers: complex, real to half a spectrum, half a spectrum to real. A lane is a
+// Transforms of 1 to 12 points in registers: complex, real to half a spectrum, half a spectrum to real. A lane is a
 // problem of its own: nothing moves across lanes.
 //   Dft<R>         x[k] <- sum over j of x[j] e^(-2 pi i j k / R), in place
 //   RealDft<R>     y[k], k = 0 ... R / 2, of real x; y[0].im and, R even, y[R / 2].im are not written
@@ -16,12 +16,13 @@
 #define LUTRA_FFT_CODELETS_INL_H_
 #endif
 
+#include "lutra/fft/pass.h"
 #include "lutra/fft/twiddles.h"
 #include "lutra/simd/tile-inl.h"
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
-#if !HWY_HAVE_SCALABLE
+#if LUTRA_HAS_FFT
 
 template <class V>
 struct Complex {
@@ -129,54 +130,46 @@ HWY_INLINE void Dft(D d, Complex<V>* x) {
     x[7] = ScaledPlus(o3, q, e[3]);
   } else if constexpr (kR == 9) {
     Complex<V> t[3][3];
-    HWY_UNROLL(16) for (int j = 0; j < 3; ++j) {
+    Unrolled<3>([&](auto n_j) LUTRA_TILE {
+      constexpr int j = static_cast<int>(n_j);
       HWY_UNROLL(16) for (int i = 0; i < 3; ++i) t[j][i] = x[3 * i + j];
       Dft<3>(d, t[j]);
-    }
+    });
     t[1][1] = Turned<9>(d, t[1][1], 1);
     t[1][2] = Turned<9>(d, t[1][2], 2);
     t[2][1] = Turned<9>(d, t[2][1], 2);
     t[2][2] = Turned<9>(d, t[2][2], 4);
-    HWY_UNROLL(16) for (int k = 0; k < 3; ++k) {
+    Unrolled<3>([&](auto n_k) LUTRA_TILE {
+      constexpr int k = static_cast<int>(n_k);
       Complex<V> v[3] = {t[0][k], t[1][k], t[2][k]};
       Dft<3>(d, v);
       HWY_UNROLL(16) for (int i = 0; i < 3; ++i) x[k + 3 * i] = v[i];
-    }
-  } else if constexpr (kR == 16) {
-    Complex<V> t[4][4];
-    HWY_UNROLL(16) for (int j = 0; j < 4; ++j) {
-      HWY_UNROLL(16) for (int i = 0; i < 4; ++i) t[j][i] = x[4 * i + j];
-      Dft<4>(d, t[j]);
-    }
-    const V q = hn::Set(d, kHalfRoot2);
-    t[1][1] = Turned<16>(d, t[1][1], 1);
-    t[1][2] = Scaled(MinusI(t[1][2], t[1][2]), q);
-    t[1][3] = Turned<16>(d, t[1][3], 3);
-    t[2][1] = Scaled(MinusI(t[2][1], t[2][1]), q);
-    t[2][2] = {t[2][2].im, hn::Neg(t[2][2].re)};
-    t[2][3] = Scaled(PlusI(t[2][3], t[2][3]), hn::Set(d, -kHalfRoot2));
-    t[3][1] = Turned<16>(d, t[3][1], 3);
-    t[3][2] = Scaled(PlusI(t[3][2], t[3][2]), hn::Set(d, -kHalfRoot2));
-    t[3][3] = Turned<16>(d, t[3][3], 9);
-    HWY_UNROLL(16) for (int k = 0; k < 4; ++k) {
-      Complex<V> v[4] = {t[0][k], t[1][k], t[2][k], t[3][k]};
-      Dft<4>(d, v);
-      HWY_UNROLL(16) for (int i = 0; i < 4; ++i) x[k + 4 * i] = v[i];
-    }
+    });
   } else if constexpr (OuterOf(kR) != 0) {
     constexpr int kA = OuterOf(kR), kB = kR / kA;
     using Map = GoodThomas<kA, kB>;
     Complex<V> t[kA][kB];
-    HWY_UNROLL(16) for (int a = 0; a < kA; ++a) {
-      HWY_UNROLL(16) for (int b = 0; b < kB; ++b) t[a][b] = x[Map::Time(a, b)];
+    Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
+      Unrolled<kB>([&](auto n_b) LUTRA_TILE {
+        constexpr int b = static_cast<int>(n_b);
+        t[a][b] = x[Map::Time(a, b)];
+      });
       Dft<kB>(d, t[a]);
-    }
-    HWY_UNROLL(16) for (int b = 0; b < kB; ++b) {
+    });
+    Unrolled<kB>([&](auto n_b) LUTRA_TILE {
+      constexpr int b = static_cast<int>(n_b);
       Complex<V> v[kA];
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) v[a] = t[a][b];
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        v[a] = t[a][b];
+      });
       Dft<kA>(d, v);
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) x[Map::Frequency(a, b)] = v[a];
-    }
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        x[Map::Frequency(a, b)] = v[a];
+      });
+    });
   } else {  // odd primes: points j and R - j together
     static_assert(kR % 2 == 1 && kR > 3);
     constexpr int kH = (kR - 1) / 2;
@@ -189,13 +182,14 @@ HWY_INLINE void Dft(D d, Complex<V>* x) {
     const Complex<V> x0 = x[0];
     Complex<V> sum = x0;
     HWY_UNROLL(16) for (int j = 0; j < kH; ++j) sum = Plus(sum, t[j]);
-    HWY_UNROLL(16) for (int k = 1; k <= kH; ++k) {
+    Unrolled<kH>([&](auto n_k) LUTRA_TILE {
+      constexpr int k = static_cast<int>(n_k) + 1;
       Complex<V> m = x0, n = Scaled(u[0], hn::Set(d, turns.sin[k]));
       HWY_UNROLL(16) for (int j = 0; j < kH; ++j) m = ScaledPlus(t[j], hn::Set(d, turns.cos[(j + 1) * k % kR]), m);
       HWY_UNROLL(16) for (int j = 1; j < kH; ++j) n = ScaledPlus(u[j], hn::Set(d, turns.sin[(j + 1) * k % kR]), n);
       x[k] = MinusI(m, n);
       x[kR - k] = PlusI(m, n);
-    }
+    });
     x[0] = sum;
   }
 }
@@ -217,7 +211,7 @@ HWY_INLINE void RealDft(D d, const V* x, Complex<V>* y) {
     y[0].re = hn::Add(a, c);
     y[1] = {hn::Sub(x[0], x[2]), hn::Sub(x[3], x[1])};
     y[2].re = hn::Sub(a, c);
-  } else if constexpr (kR == 8 || kR == 16) {  // even and odd points
+  } else if constexpr (kR == 8) {  // even and odd points
     constexpr int kN = kR / 2;
     V e[kN], o[kN];
     Complex<V> even[kN / 2 + 1], odd[kN / 2 + 1];
@@ -230,24 +224,17 @@ HWY_INLINE void RealDft(D d, const V* x, Complex<V>* y) {
     y[0].re = hn::Add(even[0].re, odd[0].re);
     y[kN].re = hn::Sub(even[0].re, odd[0].re);
     y[kN / 2] = {even[kN / 2].re, hn::Neg(odd[kN / 2].re)};
-    HWY_UNROLL(16) for (int k = 1; k < kN / 2; ++k) {
-      if (8 * k == kR) {
-        const V q = hn::Set(d, kHalfRoot2);
-        const Complex<V> w = MinusI(odd[k], odd[k]);
-        y[k] = ScaledPlus(w, q, even[k]);
-        y[kN - k] = {hn::NegMulAdd(q, w.re, even[k].re), hn::MulSub(q, w.im, even[k].im)};
-      } else {
-        const Complex<V> w = Turned<kR>(d, odd[k], k);
-        y[k] = Plus(even[k], w);
-        y[kN - k] = {hn::Sub(even[k].re, w.re), hn::Sub(w.im, even[k].im)};
-      }
-    }
+    const V q = hn::Set(d, kHalfRoot2);
+    const Complex<V> w = MinusI(odd[1], odd[1]);
+    y[1] = ScaledPlus(w, q, even[1]);
+    y[3] = {hn::NegMulAdd(q, w.re, even[1].re), hn::MulSub(q, w.im, even[1].im)};
   } else if constexpr (kR == 9) {
     Complex<V> g[3][2];
-    HWY_UNROLL(16) for (int j = 0; j < 3; ++j) {
+    Unrolled<3>([&](auto n_j) LUTRA_TILE {
+      constexpr int j = static_cast<int>(n_j);
       const V v[3] = {x[j], x[j + 3], x[j + 6]};
       RealDft<3>(d, v, g[j]);
-    }
+    });
     const V z[3] = {g[0][0].re, g[1][0].re, g[2][0].re};
     Complex<V> p[2];
     RealDft<3>(d, z, p);
@@ -262,33 +249,46 @@ HWY_INLINE void RealDft(D d, const V* x, Complex<V>* y) {
     constexpr int kA = OuterOf(kR), kB = kR / kA;
     using Map = GoodThomas<kA, kB>;
     Complex<V> t[kA][kB / 2 + 1];
-    HWY_UNROLL(16) for (int a = 0; a < kA; ++a) {
+    Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
       V v[kB];
-      HWY_UNROLL(16) for (int b = 0; b < kB; ++b) v[b] = x[Map::Time(a, b)];
+      Unrolled<kB>([&](auto n_b) LUTRA_TILE {
+        constexpr int b = static_cast<int>(n_b);
+        v[b] = x[Map::Time(a, b)];
+      });
       RealDft<kB>(d, v, t[a]);
-    }
+    });
     V v[kA];
     Complex<V> w[kA / 2 + 1];
-    HWY_UNROLL(16) for (int a = 0; a < kA; ++a) v[a] = t[a][0].re;
+    Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
+      v[a] = t[a][0].re;
+    });
     RealDft<kA>(d, v, w);
-    HWY_UNROLL(16) for (int a = 0; a <= kA / 2; ++a) {
-      const int k = Map::Frequency(a, 0), at = 2 * k <= kR ? k : kR - k;
+    Unrolled<kA / 2 + 1>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
+      constexpr int k = Map::Frequency(a, 0), at = 2 * k <= kR ? k : kR - k;
       y[at].re = w[a].re;
       if (k != 0 && 2 * k != kR) y[at].im = at == k ? w[a].im : hn::Neg(w[a].im);
-    }
-    HWY_UNROLL(16) for (int b = 1; b <= kB / 2; ++b) {
+    });
+    Unrolled<kB / 2>([&](auto n_b) LUTRA_TILE {
+      constexpr int b = static_cast<int>(n_b) + 1;
       Complex<V> c[kA];
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) c[a] = t[a][b];
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        c[a] = t[a][b];
+      });
       Dft<kA>(d, c);
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) {
-        const int k = Map::Frequency(a, b);
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        constexpr int k = Map::Frequency(a, b);
         if (2 * k <= kR) {
           y[k] = c[a];
         } else {
           y[kR - k] = Conjugate(c[a]);
         }
-      }
-    }
+      });
+    });
   } else {
     static_assert(kR % 2 == 1 && kR > 3);
     constexpr int kH = (kR - 1) / 2;
@@ -300,12 +300,13 @@ HWY_INLINE void RealDft(D d, const V* x, Complex<V>* y) {
     }
     V sum = x[0];
     HWY_UNROLL(16) for (int j = 0; j < kH; ++j) sum = hn::Add(sum, t[j]);
-    HWY_UNROLL(16) for (int k = 1; k <= kH; ++k) {
+    Unrolled<kH>([&](auto n_k) LUTRA_TILE {
+      constexpr int k = static_cast<int>(n_k) + 1;
       V m = x[0], n = hn::Mul(u[0], hn::Set(d, turns.sin[k]));
       HWY_UNROLL(16) for (int j = 0; j < kH; ++j) m = hn::MulAdd(t[j], hn::Set(d, turns.cos[(j + 1) * k % kR]), m);
       HWY_UNROLL(16) for (int j = 1; j < kH; ++j) n = hn::MulAdd(u[j], hn::Set(d, turns.sin[(j + 1) * k % kR]), n);
       y[k] = {m, n};
-    }
+    });
     y[0].re = sum;
   }
 }
@@ -323,7 +324,7 @@ HWY_INLINE void HalfToReal(D d, const Complex<V>* y, V* x) {
     x[0] = hn::Add(y[0].re, y[1].re);
     x[1] = hn::NegMulAdd(s, y[1].im, m);
     x[2] = hn::MulAdd(s, y[1].im, m);
-  } else if constexpr (kR == 4 || kR == 8 || kR == 16) {
+  } else if constexpr (kR == 4 || kR == 8) {
     constexpr int kN = kR / 2;
     Complex<V> even[kN / 2 + 1], odd[kN / 2 + 1];
     V e[kN], o[kN];
@@ -331,10 +332,10 @@ HWY_INLINE void HalfToReal(D d, const Complex<V>* y, V* x) {
     odd[0].re = hn::Sub(y[0].re, y[kN].re);
     even[kN / 2].re = y[kN / 2].re;
     odd[kN / 2].re = hn::Neg(y[kN / 2].im);
-    HWY_UNROLL(16) for (int k = 1; k < kN / 2; ++k) {
-      even[k] = Plus(y[k], Conjugate(y[kN - k]));
-      const Complex<V> w = Minus(y[k], Conjugate(y[kN - k]));
-      odd[k] = 8 * k == kR ? Scaled(PlusI(w, w), hn::Set(d, kHalfRoot2)) : TurnedBack<kR>(d, w, k);
+    if constexpr (kR == 8) {
+      even[1] = Plus(y[1], Conjugate(y[3]));
+      const Complex<V> w = Minus(y[1], Conjugate(y[3]));
+      odd[1] = Scaled(PlusI(w, w), hn::Set(d, kHalfRoot2));
     }
     HalfToReal<kN>(d, even, e);
     HalfToReal<kN>(d, odd, o);
@@ -348,57 +349,72 @@ HWY_INLINE void HalfToReal(D d, const Complex<V>* y, V* x) {
     HalfToReal<3>(d, p, g);
     Complex<V> t[3] = {Exchanged(y[1]), Exchanged(y[4]), Exchanged(Conjugate(y[2]))};
     Dft<3>(d, t);
-    HWY_UNROLL(16) for (int j = 0; j < 3; ++j) {
+    Unrolled<3>([&](auto n_j) LUTRA_TILE {
+      constexpr int j = static_cast<int>(n_j);
       const Complex<V> back = Exchanged(t[j]);
       const Complex<V> w[2] = {{g[j], g[j]}, j == 0 ? back : TurnedBack<9>(d, back, j)};
       V v[3];
       HalfToReal<3>(d, w, v);
       HWY_UNROLL(16) for (int i = 0; i < 3; ++i) x[j + 3 * i] = v[i];
-    }
+    });
   } else if constexpr (OuterOf(kR) != 0) {
     constexpr int kA = OuterOf(kR), kB = kR / kA;
     using Map = GoodThomas<kA, kB>;
     Complex<V> t[kA][kB / 2 + 1], w[kA / 2 + 1];
     V v[kA];
-    HWY_UNROLL(16) for (int a = 0; a <= kA / 2; ++a) {
-      const int k = Map::Frequency(a, 0), at = 2 * k <= kR ? k : kR - k;
+    Unrolled<kA / 2 + 1>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
+      constexpr int k = Map::Frequency(a, 0), at = 2 * k <= kR ? k : kR - k;
       w[a].re = y[at].re;
       if (k != 0 && 2 * k != kR) w[a].im = at == k ? y[at].im : hn::Neg(y[at].im);
-    }
+    });
     HalfToReal<kA>(d, w, v);
-    HWY_UNROLL(16) for (int a = 0; a < kA; ++a) t[a][0].re = v[a];
-    HWY_UNROLL(16) for (int b = 1; b <= kB / 2; ++b) {
+    Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
+      t[a][0].re = v[a];
+    });
+    Unrolled<kB / 2>([&](auto n_b) LUTRA_TILE {
+      constexpr int b = static_cast<int>(n_b) + 1;
       Complex<V> c[kA];
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) {
-        const int k = Map::Frequency(a, b);
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        constexpr int k = Map::Frequency(a, b);
         c[a] = Exchanged(2 * k <= kR ? y[k] : Conjugate(y[kR - k]));
-      }
+      });
       Dft<kA>(d, c);
-      HWY_UNROLL(16) for (int a = 0; a < kA; ++a) t[a][b] = Exchanged(c[a]);
-    }
-    HWY_UNROLL(16) for (int a = 0; a < kA; ++a) {
+      Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+        constexpr int a = static_cast<int>(n_a);
+        t[a][b] = Exchanged(c[a]);
+      });
+    });
+    Unrolled<kA>([&](auto n_a) LUTRA_TILE {
+      constexpr int a = static_cast<int>(n_a);
       V r[kB];
       HalfToReal<kB>(d, t[a], r);
-      HWY_UNROLL(16) for (int b = 0; b < kB; ++b) x[Map::Time(a, b)] = r[b];
-    }
+      Unrolled<kB>([&](auto n_b) LUTRA_TILE {
+        constexpr int b = static_cast<int>(n_b);
+        x[Map::Time(a, b)] = r[b];
+      });
+    });
   } else {
     static_assert(kR % 2 == 1 && kR > 3);
     constexpr int kH = (kR - 1) / 2;
     constexpr const fft::TurnTable<kR>& turns = fft::kTurns<kR>;
     V sum = y[0].re;
     HWY_UNROLL(16) for (int j = 1; j <= kH; ++j) sum = hn::Add(sum, y[j].re);
-    HWY_UNROLL(16) for (int k = 1; k <= kH; ++k) {
+    Unrolled<kH>([&](auto n_k) LUTRA_TILE {
+      constexpr int k = static_cast<int>(n_k) + 1;
       V m = y[0].re, n = hn::Mul(y[1].im, hn::Set(d, turns.sin[k]));
       HWY_UNROLL(16) for (int j = 1; j <= kH; ++j) m = hn::MulAdd(y[j].re, hn::Set(d, turns.cos[j * k % kR]), m);
       HWY_UNROLL(16) for (int j = 2; j <= kH; ++j) n = hn::MulAdd(y[j].im, hn::Set(d, turns.sin[j * k % kR]), n);
       x[k] = hn::Sub(m, n);
       x[kR - k] = hn::Add(m, n);
-    }
+    });
     x[0] = sum;
   }
 }
 
-#endif  // !HWY_HAVE_SCALABLE
+#endif  // LUTRA_HAS_FFT
 }}}     // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS
 #endif

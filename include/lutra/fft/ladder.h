@@ -6,9 +6,8 @@
 // a mod second and b mod first.
 //
 // The first factor is the one that meets the image: it is real on rows, so it is the larger one. The second is the
-// middle of a column, forward and back in one pass. Factors are those whose complex codelets fit 16 registers or nearly
-// (11, 13 and 14 spill badly; 16 is here as a first factor for the lengths that nothing else reaches). One order for
-// all vector lengths, so that all of them give the same bits.
+// middle of a column, forward and back in one pass. Factors are those whose complex codelets fit 16 registers or
+// nearly: 11, 13, 14 and 16 spill badly. One order for all vector lengths, so that all of them give the same bits.
 #pragma once
 #include <cstddef>
 
@@ -31,14 +30,14 @@ struct Length {
 };
 
 inline constexpr Length kLadder[] = {
-    {1, 1, 1},   {2, 2, 1},   {3, 3, 1},  {4, 4, 1},   {5, 5, 1},   {6, 6, 1},   {7, 7, 1},    {8, 8, 1},   {9, 9, 1},
-    {10, 10, 1}, {12, 4, 3},  {14, 7, 2}, {15, 5, 3},  {18, 9, 2},  {20, 5, 4},  {21, 7, 3},   {24, 8, 3},  {28, 7, 4},
-    {30, 10, 3}, {35, 7, 5},  {36, 9, 4}, {40, 8, 5},  {42, 7, 6},  {45, 9, 5},  {48, 16, 3},  {56, 8, 7},  {60, 12, 5},
-    {63, 9, 7},  {70, 10, 7}, {72, 9, 8}, {80, 16, 5}, {84, 12, 7}, {90, 10, 9}, {112, 16, 7}, {144, 16, 9}};
+    {1, 1, 1},  {2, 2, 1},   {3, 3, 1},   {4, 4, 1},   {5, 5, 1},  {6, 6, 1},   {7, 7, 1},  {8, 8, 1},
+    {9, 9, 1},  {10, 10, 1}, {12, 4, 3},  {14, 7, 2},  {15, 5, 3}, {18, 9, 2},  {20, 5, 4}, {21, 7, 3},
+    {24, 8, 3}, {28, 7, 4},  {30, 10, 3}, {35, 7, 5},  {36, 9, 4}, {40, 8, 5},  {42, 7, 6}, {45, 9, 5},
+    {56, 8, 7}, {60, 12, 5}, {63, 9, 7},  {70, 10, 7}, {72, 9, 8}, {84, 12, 7}, {90, 10, 9}};
 inline constexpr size_t kLadderSize = sizeof(kLadder) / sizeof(kLadder[0]);
 inline constexpr int kMostPoints = kLadder[kLadderSize - 1].size;
 
-inline constexpr int kFirstFactors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 16};
+inline constexpr int kFirstFactors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12};
 inline constexpr int kSecondFactors[] = {1, 2, 3, 4, 5, 6, 7, 8, 9};
 
 // The shortest length of at least `points`; null where the ladder ends below.

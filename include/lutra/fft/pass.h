@@ -16,6 +16,10 @@
 
 #include "lutra/fft/ladder.h"
 
+// Targets with this room (a condition of each): vectors of a known size, of more than one lane. SSE2 is for CPUs older
+// than 2008, which should get right answers and no seconds of anybody's compiler.
+#define LUTRA_HAS_FFT (!HWY_HAVE_SCALABLE && HWY_TARGET != HWY_SCALAR && !(HWY_ARCH_X86 && HWY_TARGET == HWY_SSE2))
+
 namespace lutra { inline namespace LUTRA_NS { namespace fft {
 
 inline constexpr size_t kMostSlotLanes = 16;  // a slot has the lanes of the target's vectors, at most so many

@@ -14,7 +14,7 @@
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
-#if !HWY_HAVE_SCALABLE
+#if LUTRA_HAS_FFT
 
 using FftTag = hn::CappedTag<float, fft::kMostSlotLanes>;
 using FftVec = hn::Vec<FftTag>;
