@@ -16,8 +16,8 @@ import report
 
 def table(rows):
     """Lines of Markdown: a row for each weight and K, input and peer."""
-    names = list(dict.fromkeys(key[6:] for row in rows for key in row if key.startswith("error_")))
-    names = [name for name in names if name not in ("message", "occurred")]
+    names = dict.fromkeys(key[6:] for row in rows for key in row if key.startswith("error_"))
+    names = sorted((name for name in names if name not in ("message", "occurred")), key=lambda name: not name.startswith("lutra"))
     lines = ["| w, activations | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
     for row in rows:
         _, kind, form, shape, *_ = row["name"].split("/")

@@ -62,6 +62,17 @@ constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary
       }
     }
   }
+  // Bit planes of activations beside the same weights.
+  for (const lutra::FormatInfo& format :
+       {lutra::Int1::info, lutra::Ternary::info, lutra::Int2::info, lutra::Int3::info}) {
+    for (const int bits : {1, 2, 4}) {
+      for (const size_t m : {size_t{1}, size_t{4}, size_t{8}, size_t{16}, size_t{32}, size_t{128}}) {
+        GemmCase c{format, 0, 2560, 2560, m};
+        c.act = BitsOf(bits, /*is_signed=*/true, /*planes=*/true);
+        Add(c);
+      }
+    }
+  }
   return true;
 }();
 

@@ -19,6 +19,9 @@ void Add(const GemmCase& c, const char* input) {
     GemmRun run(c, b.context);
     run.Check();
     b.state.counters["error_lutra"] = run.Error();
+    GemmCase grouped = c;
+    grouped.act.group_k = 32;
+    b.state.counters["error_lutra, x in groups of 32"] = GemmRun(grouped, b.context).Error();
     for (const auto& peer : GemmPeers(run, 1)) {
       b.state.counters[Format("error_%s", peer->name().c_str())] = run.ErrorOf(peer->Run());
     }
