@@ -9,6 +9,7 @@
 #include "lutra/gemm/sums_table-inl.h"
 #include "lutra/gemm/popcount-inl.h"
 #include "lutra/gemm/tile-inl.h"
+#include "lutra/gemm/bf16_dot-inl.h"
 #include "lutra/depthwise/direct-inl.h"
 #include "lutra/depthwise/fft-inl.h"
 #include "lutra/depthwise/shift-inl.h"

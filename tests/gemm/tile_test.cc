@@ -8,19 +8,6 @@
 
 namespace lutra { namespace testing { namespace {
 
-// sum |x| (|value * scale| + |offset|) of output (m, n), in double.
-double SumOfMagnitudes(const GemmCall& c, size_t m, size_t n) {
-  double sum = 0;
-  for (size_t k = 0; k < c.w.k(); ++k) {
-    const double x = reference::XAt(c, m, k / c.w.segment_k(), k % c.w.segment_k());
-    const double value = internal::ValueOf(c.w.format(), c.w.table(), c.w.Code(n, k));
-    const size_t group = internal::GroupOf(c.w, k);
-    sum += std::fabs(x) * (std::fabs(value * static_cast<double>(c.w.ScaleOf(n, group))) +
-                           std::fabs(static_cast<double>(c.w.OffsetOf(n, group))));
-  }
-  return sum;
-}
-
 class Tile : public ::testing::TestWithParam<FormatInfo> {
  protected:
   static const float* Table() {

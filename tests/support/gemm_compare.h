@@ -1,7 +1,9 @@
-// What the tests of integer algorithms share: a drawn call, and its comparison with the reference on every target.
+// What the tests of algorithms share: a drawn call, its comparison with the reference on every target, and what bounds
+// are parts of.
 #pragma once
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <initializer_list>
 #include <string>
 #include <vector>
@@ -29,6 +31,20 @@ inline void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos)
       }
     }
   }
+}
+
+// The magnitude that bounds of the float path are parts of: sum |x| (|value * scale| + |offset|) of output (m, n), in
+// double.
+inline double SumOfMagnitudes(const GemmCall& c, size_t m, size_t n) {
+  double sum = 0;
+  for (size_t k = 0; k < c.w.k(); ++k) {
+    const double x = reference::XAt(c, m, k / c.w.segment_k(), k % c.w.segment_k());
+    const double value = internal::ValueOf(c.w.format(), c.w.table(), c.w.Code(n, k));
+    const size_t group = internal::GroupOf(c.w, k);
+    sum += std::fabs(x) * (std::fabs(value * static_cast<double>(c.w.ScaleOf(n, group))) +
+                           std::fabs(static_cast<double>(c.w.OffsetOf(n, group))));
+  }
+  return sum;
 }
 
 // Draws what a call of int8 activations has beside format, shape and fill. Sums as integers need an integer zero point.

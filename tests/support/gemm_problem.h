@@ -180,8 +180,12 @@ class GemmProblem {
     bool known = false;
   };
   Answer& AnswerOf(GemmAlgo algo) {
-    return algo == GemmAlgo::kTile ? float_ : algo == GemmAlgo::kFloatTable ? float_table_ : int_;
+    return algo == GemmAlgo::kTile         ? float_
+           : algo == GemmAlgo::kBf16Dot    ? bf16_
+           : algo == GemmAlgo::kFloatTable ? float_table_
+                                           : int_;
   }
+
   // Lutra's own formats by the empty list, the tests' by their names.
   template <class... Users>
   void Gemm(Context& context, const GemmCall& call) const {
@@ -310,7 +314,7 @@ class GemmProblem {
   ConstMatrixView x_view_;
   MatrixView y_view_;
   std::vector<unsigned char> initial_;
-  Answer int_, float_, float_table_;
+  Answer int_, float_, bf16_, float_table_;
 };
 
 }}  // namespace lutra::testing

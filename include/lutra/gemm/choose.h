@@ -5,17 +5,25 @@
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 inline constexpr const char* kGemmAlgoNames[] = {"auto",     "int_dot", "int_lanes",     "sums_table",
-                                                 "popcount", "tile",    "shuffle_table", "float_table"};
+                                                 "popcount", "tile",    "shuffle_table", "bf16_dot",
+                                                 "float_table"};
 
 // In order of preference; shuffle_table and the two before it read different units.
 inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable, GemmAlgo::kIntDot,
                                           GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kFloatTable,
+                                          GemmAlgo::kBf16Dot,
                                           GemmAlgo::kTile};
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
   const bool affine = c.w.format().map == Map::kAffine;
-  if (algo == GemmAlgo::kTile) {
+  if (algo == GemmAlgo::kBf16Dot) {
+    if (c.xq != nullptr) return "x is int8: pass floats";
+    if (c.algo != algo && (kernels.modes & ModeBit(algo)) == 0) return "lossy: name the mode Bf16Dot";
+    if (kernels.bf16_dot.run == nullptr) return kernels.bf16_dot.why_not;
+    if (c.w.scales().group_k % 2 != 0) return "group_k is odd";
+  }
+  if (algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot) {
     if (c.y.type == DType::kI32) return "integer sums (y.type i32) need an integer algorithm";
     return nullptr;
   }
@@ -102,6 +110,9 @@ inline bool PlanesPay(const GemmCall& c, const FormatKernels& kernels) {
   return products <= most && (WidestPlane(c.w.format()) == 1 || RowsOf(c) >= 8 * (products - 1));
 }
 
+// Rows of x from which on bf16_dot is chosen: fewer meet the weights in registers (fused-inl.h), as fast and in f32.
+inline constexpr size_t kBf16Rows = 8;
+
 // The chosen algorithm, kAuto where none can run.
 inline GemmAlgo Choose(const GemmCall& c, const FormatKernels& kernels) {
   if (c.algo != GemmAlgo::kAuto) return WhyNot(c.algo, c, kernels) == nullptr ? c.algo : GemmAlgo::kAuto;
@@ -109,6 +120,7 @@ inline GemmAlgo Choose(const GemmCall& c, const FormatKernels& kernels) {
     if (WhyNot(algo, c, kernels) != nullptr) continue;
     if (algo == GemmAlgo::kPopcount && !PlanesPay(c, kernels)) continue;
     if (algo == GemmAlgo::kSumsTable && !TablesPay(c, kernels)) continue;
+    if (algo == GemmAlgo::kBf16Dot && RowsOf(c) < kBf16Rows) continue;
     return algo;
   }
   return GemmAlgo::kAuto;

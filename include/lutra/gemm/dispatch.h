@@ -13,6 +13,7 @@ LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
 LUTRA_DISPATCHED(PickTile, Tile)
+LUTRA_DISPATCHED(PickBf16DotOf, Bf16DotOf)
 
 // What x of a call can be: a front door compiles the kernels that its x may need, no others.
 enum XKind : unsigned { kInt8X = 1, kFloatX = 2, kAnyX = 3 };
@@ -76,6 +77,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   }
   if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kPopcount)) != 0) {
     kernels.popcount = PickPopcountOf<kTargets>(target)();
+  }
+  if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kBf16Dot)) != 0) {
+    kernels.bf16_dot = PickBf16DotOf<kTargets>(target)();
   }
   if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kFloatTable)) != 0) {
     kernels.float_table = PickFloatTable<FloatTables, kTargets>(target);

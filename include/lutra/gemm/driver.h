@@ -178,14 +178,15 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
              : algo == GemmAlgo::kPopcount     ? kernels.popcount.run
              : algo == GemmAlgo::kIntLanes     ? common.int_lanes
              : algo == GemmAlgo::kShuffleTable ? kernels.shuffle_table
+             : algo == GemmAlgo::kBf16Dot      ? kernels.bf16_dot.run
              : algo == GemmAlgo::kFloatTable   ? kernels.float_table
                                                : common.tile;
   t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
-  t.rows_per_task = algo == GemmAlgo::kTile       ? kTileRows
-                    : algo == GemmAlgo::kPopcount ? PopcountRows(c.w.format())
-                                                  : kRowsPerTask;
+  t.rows_per_task = algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot ? kTileRows
+                    : algo == GemmAlgo::kPopcount                         ? PopcountRows(c.w.format())
+                                                                          : kRowsPerTask;
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   // Each task of these makes tables of its own, so it gets as few as there are workers.
@@ -241,9 +242,11 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
             ? (decode ? "L2 or DRAM read of the weights, or population counts where they are cached"
                       : "population counts of vectors")
         : e.algo == GemmAlgo::kIntLanes ? "unpacking and 32-bit multiplies"
+        : e.algo == GemmAlgo::kBf16Dot  ? "the bf16 dot's port, and decoding of the weights beside few rows"
         : RowsOf(call) <= kFusedRows    ? "decoding of the weights (from 2 rows on beside the FMA port)"
                                         : "the FMA port",
         "", "");
+    if (e.algo == GemmAlgo::kBf16Dot) add("lossy: x is rounded to bf16, 8 significant bits", "", "", "");
   }
   for (const GemmAlgo algo : kGemmAlgos) {
     if (algo == e.algo) continue;

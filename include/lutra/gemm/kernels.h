@@ -69,6 +69,12 @@ struct PopcountKernel {
   size_t most = 0;
 };
 
+// The bf16 dots of one target, or why there are none.
+struct Bf16Kernel {
+  GemmFn run = nullptr;
+  const char* why_not = "compiled only where the mode Bf16Dot is named";
+};
+
 // What a unit has compiled for one format and one target.
 struct FormatKernels {
   GemmFn int_dot = nullptr;
@@ -76,6 +82,7 @@ struct FormatKernels {
   SumsKernel sums_table;
   PopcountKernel popcount;
   GemmFn shuffle_table = nullptr;
+  Bf16Kernel bf16_dot;
   GemmFn float_table = nullptr;
   unsigned modes = 0;  // that the call asks for
 };

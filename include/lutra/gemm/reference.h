@@ -138,6 +138,46 @@ inline float Float(const GemmCall& c, size_t m, size_t n) {
   return acc;
 }
 
+// A float as an operand or a result of the bf16 dot: what is subnormal counts as zero.
+inline float WithoutSubnormals(float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; }
+inline float AsBf16(float v) { return ToFloat(ToBF16(WithoutSubnormals(v))); }
+// t + x[1] * v[1], then + x[0] * v[0], as the CPU's instruction adds a pair of products of bf16.
+inline float AddPair(float t, const float* x, const float* v) {
+  t = WithoutSubnormals(std::fma(x[1], v[1], t));
+  return WithoutSubnormals(std::fma(x[0], v[0], t));
+}
+
+// Output (m, n) before the epilogue, float path in bf16. Groups are even.
+inline float Bf16Dot(const GemmCall& c, size_t m, size_t n) {
+  float acc = 0.0f;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    for (size_t k0 = 0; k0 < c.w.segment_k();) {
+      const internal::Span s = internal::SpanAt(c.w, ActSpec(), segment, k0);
+      float t = 0.0f, parts[16] = {};
+      for (size_t k = s.k0; k < s.k1; k += 2) {
+        float x[2] = {}, v[2] = {};
+        for (size_t i = 0; i < 2 && k + i < s.k1; ++i) {
+          const unsigned code = c.w.Code(n, segment * c.w.segment_k() + k + i);
+          const float value = XAt(c, m, segment, k + i);
+          x[i] = AsBf16(value);
+          v[i] = AsBf16(internal::ValueOf(c.w.format(), c.w.table(), code));
+          parts[(k + i) % 16] = parts[(k + i) % 16] + value;
+        }
+        t = AddPair(t, x, v);
+      }
+      acc = std::fma(t, c.w.ScaleOf(n, s.weight_group), acc);
+      if (c.w.scales().has_offset) {
+        for (size_t apart = 8; apart != 0; apart /= 2) {
+          for (size_t i = 0; i < apart; ++i) parts[i] = parts[i] + parts[i + apart];
+        }
+        acc = std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
+      }
+      k0 = s.k1;
+    }
+  }
+  return acc;
+}
+
 // Output (m, n) before the epilogue by tables of floats (docs/numerics.md, 3.6): sums and differences alone. With codes
 // of bits b, value = sum over planes p of 2^(p - 1) (b_p ? 1 : -1), + extra.
 inline float FloatTable(const GemmCall& c, size_t m, size_t n) {
@@ -178,8 +218,16 @@ inline float FloatTable(const GemmCall& c, size_t m, size_t n) {
   return acc;
 }
 
-// The whole call, of an algorithm that computes the integer path (kIntDot, kIntLanes), the float path (kTile), or
-// kFloatTable.
+// Output (m, n) before the epilogue, by an algorithm that computes the integer path (kIntDot, kIntLanes), the float
+// path (kTile) or that of its own.
+inline float Sum(const GemmCall& c, GemmAlgo algo, size_t m, size_t n) {
+  return algo == GemmAlgo::kTile         ? Float(c, m, n)
+         : algo == GemmAlgo::kBf16Dot    ? Bf16Dot(c, m, n)
+         : algo == GemmAlgo::kFloatTable ? FloatTable(c, m, n)
+                                         : IntDot(c, m, n);
+}
+
+// The whole call.
 inline void Gemm(const GemmCall& c, GemmAlgo algo) {
   const size_t m_count = c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
   for (size_t m = 0; m < m_count; ++m) {
@@ -192,10 +240,7 @@ inline void Gemm(const GemmCall& c, GemmAlgo algo) {
         const auto before = static_cast<uint32_t>(c.e.accumulate ? out : 0);  // wraps, as vectors do
         out = static_cast<int32_t>(static_cast<uint32_t>(IntSum(c, m, n)) + before);
       } else {
-        const float acc = algo == GemmAlgo::kTile         ? Float(c, m, n)
-                          : algo == GemmAlgo::kFloatTable ? FloatTable(c, m, n)
-                                                          : IntDot(c, m, n);
-        Finish(acc, c.e, m, n, at, c.y.type);
+        Finish(Sum(c, algo, m, n), c.e, m, n, at, c.y.type);
       }
     }
   }

@@ -60,6 +60,7 @@ enum class GemmAlgo : uint8_t {
   kPopcount,      // the same sums by bit planes: activations with ActSpec::planes, weights of planes of 1 or 2 bits
   kTile,          // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
   kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
+  kBf16Dot,       // float activations rounded to bf16, whose products the CPU sums in pairs: AVX-512 BF16
   kFloatTable,    // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
 };
 
@@ -71,6 +72,7 @@ struct Mode {
 };
 using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
 using Popcounts = Mode<GemmAlgo::kPopcount>;          // for activations with ActSpec::planes
+using Bf16Dot = Mode<GemmAlgo::kBf16Dot>;             // lossy: 8 significant bits of x; from 8 rows of x on
 using FloatTables = Mode<GemmAlgo::kFloatTable>;
 
 // Gathers rows of x: the row of output m is row[m * segments + s] of x for segment s of K, -1 is a row of zeros.
