@@ -34,7 +34,7 @@ FILTER = r"^(int_dot|tile)/.*2560x2560/M:(1|4|8|32|64|128|512)/.*threads:1|56x56
 COLOURS = ("#1f5fa8", "#c8501e", "#2e8540", "#8a3fa0", "#d4a017", "#17a2a8", "#a01f3c", "#5a5a5a", "#7fb3e6", "#f0a080",
            "#90d090", "#d0a0e0", "#222222", "#6b7a1e")
 DASHES = ("", "6 3")
-UNITS = {"dram": "DRAM read", "l2": "L2 read", "pair": "pair peak", "dot": "dot peak", "fma": "FMA peak", "copy": "a copy's rate"}
+UNITS = {"dram": "DRAM read", "l2": "L2 read", "pair": "pair peak", "dot": "dot peak", "bf16": "bf16 dot peak", "fma": "FMA peak", "copy": "a copy's rate"}
 
 
 def probe_of(context):
@@ -85,11 +85,12 @@ def points_of(rows):
         m = re.fullmatch(r"\w+/(\w+)/\d+x\d+/M:(\d+)/(cache|dram)/threads:1", row["name"])
         if not m or row["error"] or "bits" not in row:
             continue
-        kind = ("f32 x " if row["label"].get("limit") == "fma" or row["name"].startswith("tile/") else "") + m[1]
+        x = "bf16 x " if row["name"].startswith("bf16_dot/") else "f32 x " if row["name"].startswith("tile/") else ""
+        kind = ("f32 x " if not x and row["label"].get("limit") == "fma" else x) + m[1]
         at = (int(m[2]), m[3] == "dram", row["bits"])
         points.append((kind, "lutra", *at, row["gmacs"]))
         for peer, ratio in report.peers_of(row).items():
-            if peer not in ("rounded", "1thread") and ratio > 0:
+            if peer not in ("rounded", "1thread", "tile") and ratio > 0:
                 points.append((kind, peer, *at, row["gmacs"] / ratio))
     return points
 

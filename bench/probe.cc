@@ -103,6 +103,19 @@ inline double RunLimit(Limit limit, size_t steps, const std::byte* bytes, size_t
       return lanes8 * Chains(d8, steps, [&](auto acc) LUTRA_TILE { return hn::TableLookupBytes(table, acc); });
     }
 #endif
+    case Limit::kBf16: {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL && HWY_MAX_BYTES == 64
+      if (!__builtin_cpu_supports("avx512bf16")) return 0;
+      const hn::ScalableTag<float> df;
+      const auto x = Opaque(hn::BitCast(hn::RebindToUnsigned<decltype(df)>(), hn::Set(df, 0.5f)));
+      return 2 * static_cast<double>(hn::Lanes(df)) * Chains(df, steps, [&](auto acc) LUTRA_TILE {
+               asm("vdpbf16ps {%1, %1, %0|%0, %1, %1}" : "+v"(acc.raw) : "v"(x.raw));
+               return acc;
+             });
+#else
+      return 0;
+#endif
+    }
     case Limit::kFma: {
       const hn::ScalableTag<float> df;
       const auto a = Opaque(hn::Set(df, 0.5f)), b = Opaque(hn::Set(df, 1.0f));
@@ -180,7 +193,7 @@ constexpr size_t kDramChunk = size_t{8} << 20, kCopyBytes = size_t{1} << 20;
 }  // namespace
 
 const char* NameOf(Limit limit) {
-  static constexpr const char* kNames[] = {"pair", "dot", "fma", "shuffle", "dram", "l3", "l2", "l1", "copy"};
+  static constexpr const char* kNames[] = {"pair", "dot", "bf16", "fma", "shuffle", "dram", "l3", "l2", "l1", "copy"};
   return kNames[static_cast<size_t>(limit)];
 }
 const char* UnitOf(Limit limit) { return limit <= Limit::kFma ? "GMAC/s" : limit == Limit::kShuffle ? "G/s" : "GB/s"; }

@@ -13,6 +13,7 @@ namespace bench {
 enum class Limit : uint8_t {
   kPair,     // u8 x s8 pair-multiply and 16-bit add, from registers
   kDot,      // 4-way u8 x s8 dot into 32 bits, where the target has an instruction for it
+  kBf16,     // products of bf16 summed in pairs into f32, where the CPU has an instruction for it
   kFma,      // f32 multiply-add, from registers
   kShuffle,  // table lookups of bytes, from registers
   kDram,     // streaming read of 512 MiB
@@ -21,8 +22,8 @@ enum class Limit : uint8_t {
   kL1,
   kCopy,  // memcpy of kCopyBytes; bytes read count once
 };
-inline constexpr Limit kAllLimits[] = {Limit::kPair, Limit::kDot, Limit::kFma, Limit::kShuffle, Limit::kDram,
-                                       Limit::kL3,   Limit::kL2,  Limit::kL1,  Limit::kCopy};
+inline constexpr Limit kAllLimits[] = {Limit::kPair, Limit::kDot, Limit::kBf16, Limit::kFma, Limit::kShuffle,
+                                       Limit::kDram, Limit::kL3,  Limit::kL2,   Limit::kL1,  Limit::kCopy};
 const char* NameOf(Limit limit);  // "pair", ...
 const char* UnitOf(Limit limit);  // "GMAC/s", "G/s" or "GB/s"
 

@@ -145,9 +145,9 @@ void GemmRun::Check() {
   for (const size_t m : Sample(case_.m, 5)) {
     for (const size_t n : Sample(case_.n, 24)) {
       const float got = y_[m * case_.n + n];
-      const bool tables = algo_ == lutra::GemmAlgo::kFloatTable;
-      if (tables || (!case_.float_x && algo_ != lutra::GemmAlgo::kTile)) {
-        const float want = tables ? lutra::reference::FloatTable(call, m, n) : lutra::reference::IntDot(call, m, n);
+      const bool own_order = algo_ == lutra::GemmAlgo::kFloatTable || algo_ == lutra::GemmAlgo::kBf16Dot;
+      if (own_order || (!case_.float_x && algo_ != lutra::GemmAlgo::kTile)) {
+        const float want = lutra::reference::Sum(call, algo_, m, n);
         if (std::memcmp(&got, &want, sizeof(got)) != 0) Wrong(m, n, got, want);
       } else {  // docs/numerics.md 3.4: equal with FMA, within a bound without
         const float want = lutra::reference::Float(call, m, n);
@@ -191,6 +191,10 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
   const GemmCase other = has_rounded ? *rounded : GemmCase();
   Register(op + "/" + c.Name(), all_threads, [=](Bench& b) {
     GemmRun run(c, b.context);
+    if (run.Algo() == lutra::GemmAlgo::kAuto) {  // forced, and not of this CPU or target: a row without figures
+      for (auto _ : b.state) b.state.SetIterationTime(0);
+      return b.state.SetLabel("cannot run here");
+    }
     run.Check();
     Row row;
     row.op = run.AsPiece("lutra");
@@ -198,6 +202,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
     row.traffic = c.cold || c.m == 1 ? c.weight_bytes() : 0;
     b.state.counters["bits"] = 8 * c.weight_bytes() / static_cast<double>(c.n * c.k);
     if (c.float_x) {
+      if (c.algo == lutra::GemmAlgo::kBf16Dot) row.bounds.push_back(b.Against(Limit::kBf16, c.macs()));
       row.bounds.push_back(b.Against(Limit::kFma, c.macs()));
     } else {
       Bound dot = b.Against(Limit::kDot, c.macs());
@@ -226,14 +231,16 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       by_dots.algo = lutra::GemmAlgo::kIntDot;
       by_dots.act.planes = false;
       dots = std::make_unique<GemmRun>(by_dots, b.context);
-      dots->Check();
-      row.rivals.push_back(dots->AsPiece("int_dot"));
+      if (dots->Algo() == by_dots.algo) {  // SSE2 has none
+        dots->Check();
+        row.rivals.push_back(dots->AsPiece("int_dot"));
+      }
     }
     std::unique_ptr<GemmRun> tile;
-    if (c.algo == lutra::GemmAlgo::kFloatTable) {  // the same weights as they are packed for the other one
+    if (c.algo == lutra::GemmAlgo::kFloatTable || c.algo == lutra::GemmAlgo::kBf16Dot) {
       GemmCase by_tile = c;
       by_tile.algo = lutra::GemmAlgo::kTile;
-      by_tile.unit = lutra::Unit::kLane32;
+      by_tile.unit = lutra::Unit::kLane32;  // the same weights as they are packed for that one
       tile = std::make_unique<GemmRun>(by_tile, b.context);
       tile->Check();
       row.rivals.push_back(tile->AsPiece("tile"));

@@ -74,8 +74,8 @@ class GemmRun {
 
   // Quantises x (unless float_x) and multiplies by the next copy of the weights.
   void operator()();
-  // Compares sampled outputs with the reference: equal bits on the integer path, the documented bound on the other.
-  // Throws std::runtime_error.
+  // Compares sampled outputs with the reference: equal bits on the integer path and of bf16_dot, the documented bound
+  // on the float path. Throws std::runtime_error.
   void Check();
   // Checked already; `context` must live as long.
   Piece AsPiece(const std::string& name);

@@ -96,7 +96,7 @@ TEST_P(Bf16DotMode, LongRowsAndManyOfThem) {
   };
   for (const Case& t :
        {Case{2, 3, 4096, 128, DType::kF32, DType::kF32, false}, Case{1, 65, 4517, 0, DType::kBF16, DType::kF32, true},
-        Case{5, 170, 4250, 4160, DType::kF16, DType::kF16, true}, Case{9, 40, 390, 0, DType::kF32, DType::kF32, true},
+        Case{5, 290, 4250, 4160, DType::kF16, DType::kF16, true}, Case{9, 40, 390, 0, DType::kF32, DType::kF32, true},
         Case{11, 35, 517, 192, DType::kBF16, DType::kF32, true},
         Case{131, 33, 262, 100, DType::kF32, DType::kF16, true}, Case{130, 2, 515, 2, DType::kF16, DType::kF32, true},
         Case{260, 2, 131, 32, DType::kF32, DType::kBF16, false}}) {

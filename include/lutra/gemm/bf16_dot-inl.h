@@ -18,7 +18,7 @@
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 inline constexpr size_t kBf16K = 256;     // k decoded at a time: 16 KiB of pairs, half of L1
-inline constexpr size_t kBf16Panels = 4;  // that share a rounded copy of x
+inline constexpr size_t kBf16Panels = 8;  // that share a rounded copy of x
 // Scratch of a worker. A pair is two bf16 of neighbouring k, the even one in the low half.
 struct Bf16Scratch {
   alignas(64) uint32_t w[kBf16K / 2][kPanelRows];
@@ -59,6 +59,15 @@ HWY_INLINE hn::Vec<DU16x32> RoundToBf16(hn::Vec<DF32x16> low, hn::Vec<DF32x16> h
   return out;
 }
 
+// Rounds the values of an even k and of the next to a pair.
+HWY_INLINE hn::Vec<DU32x16> RoundToPair(hn::Vec<DF32x16> even, hn::Vec<DF32x16> odd) {
+  alignas(64) static constexpr uint16_t kInTurn[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
+                                                       8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
+  const DU16x32 d16;
+  const auto in_turn = hn::Load(d16, kInTurn);
+  return hn::BitCast(DU32x16(), hn::Vec<DU16x32>{_mm512_permutexvar_epi16(in_turn.raw, RoundToBf16(even, odd).raw)});
+}
+
 // Pairs of k in [k0, k1) of a segment, k0 a multiple of 32, in whole blocks.
 HWY_NOINLINE inline void DecodePairs(const internal::GemmTask& t, const internal::CodeValues& values, size_t p,
                                      size_t segment, size_t k0, size_t k1, internal::Bf16Scratch& s) {
@@ -66,33 +75,46 @@ HWY_NOINLINE inline void DecodePairs(const internal::GemmTask& t, const internal
   const DU32x16 du;
   const DU16x32 d16;
   const PackedMatrix& m = t.call.w;
-  if (m.unit() == Unit::kLane32 && m.format().bits <= 4 && m.format().planes[1] == 0) {
-    // A table of 32 bf16 in a register: index bits above those of the code change nothing.
-    const auto of = hn::Load(df, values.of);
-    const auto table = RoundToBf16(of, of);
-    const auto lookup = [&](auto words)
-                            LUTRA_TILE { return hn::Vec<DU16x32>{_mm512_permutexvar_epi16(words.raw, table.raw)}; };
+  const FormatInfo& f = m.format();
+  const bool lanes = m.unit() == Unit::kLane32;
+  // store(words, to): pairs of the quads whose codes begin at bit 0 of the bytes of `words`.
+  const auto decode = [&](const auto& store) LUTRA_TILE {
     const uint8_t* from = m.Codes(p) + (segment * m.blocks_per_segment() + k0 / kBlockK) * m.block_bytes();
     for (size_t q = 0; q < (k1 - k0 + 3) / 4; ++q) {
       const internal::QuadAt quad = internal::QuadOf(q, values.bits);
       for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
         const auto raw = hn::LoadU(du, reinterpret_cast<const uint32_t*>(from + quad.offset + row * 4));
-        const auto words = hn::ShiftRightSame(raw, quad.shift);
-        const auto even = lookup(words), odd = lookup(hn::ShiftRight<8>(words));  // k 0 and 2, 1 and 3
-        const auto low = hn::OddEven(hn::BitCast(d16, hn::ShiftLeft<16>(hn::BitCast(du, odd))), even);
-        const auto high = hn::OddEven(odd, hn::BitCast(d16, hn::ShiftRight<16>(hn::BitCast(du, even))));
-        hn::Store(hn::BitCast(du, low), du, s.w[2 * q] + row);
-        hn::Store(hn::BitCast(du, high), du, s.w[2 * q + 1] + row);
+        store(hn::ShiftRightSame(raw, quad.shift), s.w[2 * q] + row);
       }
     }
+  };
+  if (lanes && f.bits <= 4 && f.planes[1] == 0) {
+    // A table of 32 bf16 in a register: index bits above those of the code change nothing.
+    const auto of = hn::Load(df, values.of);
+    const auto table = RoundToBf16(of, of);
+    const auto lookup = [&](auto words)
+                            LUTRA_TILE { return hn::Vec<DU16x32>{_mm512_permutexvar_epi16(words.raw, table.raw)}; };
+    decode([&](auto words, uint32_t* to) LUTRA_TILE {
+      const auto even = lookup(words), odd = lookup(hn::ShiftRight<8>(words));  // k 0 and 2, 1 and 3
+      const auto low = hn::OddEven(hn::BitCast(d16, hn::ShiftLeft<16>(hn::BitCast(du, odd))), even);
+      const auto high = hn::OddEven(odd, hn::BitCast(d16, hn::ShiftRight<16>(hn::BitCast(du, even))));
+      hn::Store(hn::BitCast(du, low), du, to);
+      hn::Store(hn::BitCast(du, high), du, to + kPanelRows);
+    });
+  } else if (lanes && HasMantissaCodes(f)) {
+    decode([&](auto words, uint32_t* to) LUTRA_TILE {
+      const auto value = [&](auto byte)
+                             LUTRA_TILE { return MantissaCodes::Value<decltype(byte)::value>(df, values, words); };
+      hn::Store(RoundToPair(value(Index<0>()), value(Index<1>())), du, to);
+      hn::Store(RoundToPair(value(Index<2>()), value(Index<3>())), du, to + kPanelRows);
+    });
   } else {
     for (size_t k = k0; k < k1; k += kBlockK) {
       DecodeValues(t, values, p, segment, k, HWY_MIN(k1, k + kBlockK), s.codes, s.values);
       for (size_t i = 0; i < kBlockK / 2; ++i) {
         for (size_t row = 0; row < kPanelRows; row += hn::Lanes(df)) {
           const float* from = s.values + 2 * i * kPanelRows + row;
-          const auto both = RoundToBf16(hn::Load(df, from), hn::Load(df, from + kPanelRows));
-          const auto pairs = hn::Or(hn::PromoteLowerTo(du, both), hn::ShiftLeft<16>(hn::PromoteUpperTo(du, both)));
+          const auto pairs = RoundToPair(hn::Load(df, from), hn::Load(df, from + kPanelRows));
           hn::Store(pairs, du, s.w[(k - k0) / 2 + i] + row);
         }
       }
