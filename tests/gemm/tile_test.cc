@@ -130,6 +130,7 @@ TEST_P(Tile, LongRowsAndManyOfThem) {
         Case{1, 97, 2087, 96, DType::kI8, DType::kBF16, true}, Case{9, 40, 390, 0, DType::kF32, DType::kF32, true},
         Case{11, 35, 517, 192, DType::kBF16, DType::kF32, true},
         Case{131, 33, 262, 100, DType::kF32, DType::kF16, true},
+        Case{128, 34, 1650, 1, DType::kBF16, DType::kF32, true},  // more sums of x than scratch holds
         Case{260, 2, 131, 32, DType::kF32, DType::kBF16, false}}) {
     GemmSpec spec;
     spec.format = GetParam();

@@ -17,14 +17,16 @@ namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
 inline constexpr size_t kTileK = 128;  // k decoded at a time: 16 KiB of values, half of L1
 inline constexpr size_t kTileMR = 8;   // rows of the widest register tile
+// Panels that share a copy of x, where it is not f32 in place: bf16 x costs 2-6 % beside f32 x, 10-16 % for one panel.
+inline constexpr size_t kTilePanels = 4;
 // Scratch of a worker.
 struct TileScratch {
   float* w;      // values, [k][output]
-  float* x;      // rows of x that are not f32 in place
+  float* x;      // rows of x that are not f32 in place, [row][k]
   float* scale;  // of a span, [output]
   float* offset;
   uint8_t* codes;  // of formats that are unpacked to bytes
-  float* t;        // sums of the span, [row][output]
+  float* t;        // sums of the span, [panel][row][output]
   float* acc;      // sums of all spans before
   float* parts;    // of the sums of x, [row], with offsets only
   float* sums;     // of x, [span][row]: what the task's first panel leaves to the others, as many spans as fit
@@ -35,19 +37,19 @@ LUTRA_MEMBER TileScratch TileScratchOf(size_t rows, std::byte* scratch) {
   const auto take = [&at](size_t count) { return (at += count) - count; };
   TileScratch s;
   s.w = take(kTileK * kPanelRows);
-  s.x = take(kTileMR * kTileK);
+  s.x = take(rows * kTileK);
   s.scale = take(kPanelRows);
   s.offset = take(kPanelRows);
   s.codes = reinterpret_cast<uint8_t*>(take(kBlockK * kPanelRows / 4));
-  s.t = take(rows * kPanelRows);
-  s.acc = take(rows * kPanelRows);
+  s.t = take(kTilePanels * rows * kPanelRows);
+  s.acc = take(kTilePanels * rows * kPanelRows);
   s.parts = take(rows * kSumParts);
   s.sums = at;
   s.spans = (Context::kDefaultScratch / 4 - static_cast<size_t>(at - reinterpret_cast<float*>(scratch))) / rows;
   return s;
 }
-static_assert(kTileK * kPanelRows + kTileMR * kTileK + 2 * kPanelRows + kBlockK * kPanelRows / 4 +
-                  kTileRows * (2 * kPanelRows + kSumParts) <=
+static_assert(kTileK * kPanelRows + 2 * kPanelRows + kBlockK * kPanelRows / 4 +
+                  kTileRows * (kTileK + 2 * kTilePanels * kPanelRows + kSumParts) <=
               Context::kDefaultScratch / 4);
 
 }}}  // namespace lutra::LUTRA_NS::internal
@@ -133,9 +135,10 @@ HWY_INLINE void DenseRows(size_t rows, const TilePiece& piece, const internal::F
   }
 }
 
-// All rows of the task by k in [k0, k1) of a segment, whose values are in s.w.
+// All rows of the task by k in [k0, k1) of a segment, whose values are in s.w, for panel `p`, whose sums are at t and
+// acc.
 HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, size_t p, size_t segment, size_t k0,
-                          size_t k1, const internal::TileScratch& s) {
+                          size_t k1, const internal::TileScratch& s, float* t, float* acc) {
   const hn::CappedTag<float, 16> df;
   const PackedMatrix& w = c.w;
   const size_t rows = tile.row_end - tile.row_begin, strips = (rows + kDenseMR - 1) / kDenseMR;
@@ -161,7 +164,9 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
     }
     for (size_t strip = 0; strip < strips; ++strip) {  // leftovers split evenly
       const size_t m = strip * rows / strips, count = (strip + 1) * rows / strips - m;
-      const internal::FloatRows x = RowsFrom(c, tile.row_begin + m, count, segment, k, end, s.x, internal::kTileK);
+      const internal::FloatRows x = internal::XIsInPlace(c)
+                                        ? RowsFrom(c, tile.row_begin + m, count, segment, k, end, nullptr, 0)
+                                        : internal::FloatRows{s.x + m * internal::kTileK + (k - k0), internal::kTileK};
       float others[internal::kTileMR];
       float* sum = span < s.spans ? s.sums + span * rows + m : others;
       for (size_t r = 0; has_offset && !sum_known && r < count; ++r) {
@@ -175,7 +180,7 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
         here.w += column;
         here.scale += column;
         if (has_offset) here.offset += column;
-        DenseRows(count, here, x, s.t + m * kPanelRows + column, s.acc + m * kPanelRows + column, sum);
+        DenseRows(count, here, x, t + m * kPanelRows + column, acc + m * kPanelRows + column, sum);
       }
     }
     k = end;
@@ -192,21 +197,32 @@ inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch
   if (rows <= internal::kFusedRows && Fused(t, tile, values, scratch)) return HWY_TARGET;
   const internal::TileScratch s = internal::TileScratchOf(rows, scratch);
   if (c.w.scales().has_offset) std::memset(s.parts, 0, rows * internal::kSumParts * sizeof(float));
-  for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {
-    std::memset(s.acc, 0, rows * kPanelRows * sizeof(float));
+  // Panels of a turn sum x together, so all sums have to fit.
+  const bool alone =
+      internal::XIsInPlace(c) || (c.w.scales().has_offset && c.w.segments() * c.w.groups_per_segment() > s.spans);
+  const size_t turn = alone ? 1 : internal::kTilePanels, panel_sums = rows * kPanelRows;
+  for (size_t first = tile.panel_begin; first < tile.panel_end; first += turn) {
+    const size_t end = HWY_MIN(first + turn, tile.panel_end);
+    std::memset(s.acc, 0, (end - first) * panel_sums * sizeof(float));
     for (size_t segment = 0; segment < c.w.segments(); ++segment) {
       for (size_t k0 = 0; k0 < c.w.segment_k(); k0 += internal::kTileK) {
         const size_t k1 = HWY_MIN(c.w.segment_k(), k0 + internal::kTileK);
-        DecodeValues(t, values, p, segment, k0, k1, s.codes, s.w);
-        const uint8_t* next = c.w.Codes(p) + (segment * c.w.blocks_per_segment() + (k1 + kBlockK - 1) / kBlockK) *
-                                                 c.w.block_bytes();  // comes from L3 while this one is used
-        for (size_t i = 0; i < internal::kTileK / kBlockK * c.w.block_bytes(); i += 64) __builtin_prefetch(next + i);
-        TileChunk(c, tile, p, segment, k0, k1, s);
+        if (!internal::XIsInPlace(c)) CopyRows(c, tile.row_begin, rows, segment, k0, k1, s.x, internal::kTileK);
+        for (size_t p = first; p < end; ++p) {
+          DecodeValues(t, values, p, segment, k0, k1, s.codes, s.w);
+          const uint8_t* next = c.w.Codes(p) + (segment * c.w.blocks_per_segment() + (k1 + kBlockK - 1) / kBlockK) *
+                                                   c.w.block_bytes();  // comes from L3 while this one is used
+          for (size_t i = 0; i < internal::kTileK / kBlockK * c.w.block_bytes(); i += 64) __builtin_prefetch(next + i);
+          TileChunk(c, tile, p, segment, k0, k1, s, s.t + (p - first) * panel_sums, s.acc + (p - first) * panel_sums);
+        }
       }
     }
-    for (size_t m = 0; m < rows; ++m) {
-      WriteRow(c, tile.row_begin + m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows),
-               s.acc + m * kPanelRows);
+    for (size_t p = first; p < end; ++p) {
+      const size_t n = p * kPanelRows;
+      for (size_t m = 0; m < rows; ++m) {
+        WriteRow(c, tile.row_begin + m, n, HWY_MIN(kPanelRows, c.w.n() - n),
+                 s.acc + (p - first) * panel_sums + m * kPanelRows);
+      }
     }
   }
   return HWY_TARGET;
