@@ -106,16 +106,16 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
   TargetContext context(GetParam(), three.AsExecutor());
   std::deque<GemmProblem> problems;
   std::vector<GemmCall> calls;
-  for (const GemmAlgo algo :
-       {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile, GemmAlgo::kBf16Dot,
-        GemmAlgo::kFloatTable}) {
+  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile,
+                              GemmAlgo::kBf16Dot, GemmAlgo::kFloatTable}) {
     if (algo == GemmAlgo::kSumsTable && !HasSumsTables(GetParam())) continue;
     GemmSpec spec;
     spec.format = algo == GemmAlgo::kSumsTable ? Int1::info : Int5::info;
     spec.m = 70;
     spec.n = 70;
     spec.k = 70;
-    if (algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot || algo == GemmAlgo::kFloatTable) spec.x_type = DType::kF32;
+    if (algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot || algo == GemmAlgo::kFloatTable)
+      spec.x_type = DType::kF32;
     if (algo == GemmAlgo::kFloatTable) spec.unit = Unit::kByteRow;
     problems.emplace_back(spec);
     if (!problems.back().Accepts(algo, context)) continue;  // the CPU has no such instruction

@@ -4,15 +4,13 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto",     "int_dot", "int_lanes",     "sums_table",
-                                                 "popcount", "tile",    "shuffle_table", "bf16_dot",
-                                                 "float_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot",       "int_lanes", "sums_table", "popcount",
+                                                 "tile", "shuffle_table", "bf16_dot",  "float_table"};
 
 // In order of preference; shuffle_table and the two before it read different units.
 inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable, GemmAlgo::kIntDot,
                                           GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kFloatTable,
-                                          GemmAlgo::kBf16Dot,
-                                          GemmAlgo::kTile};
+                                          GemmAlgo::kBf16Dot,      GemmAlgo::kTile};
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
