@@ -87,13 +87,13 @@ class Fft : public ::testing::TestWithParam<std::string> {
   ptrdiff_t SlotBytes() const { return static_cast<ptrdiff_t>(2 * lanes_ * sizeof(float)); }
   double Depth() const { return HasFma(GetParam()) ? 12 : 24; }
 
-  // Byte offsets of the time points of length l, `step` bytes apart; -1 from point `used` on.
-  static std::vector<int32_t> Index(const fft::Length& l, ptrdiff_t step, int used) {
+  // Byte offsets of the time points of length l, `step` bytes apart; `unused` from point `used` on.
+  static std::vector<int32_t> Index(const fft::Length& l, ptrdiff_t step, int used, ptrdiff_t unused = -1) {
     std::vector<int32_t> index;
     for (int a = 0; a < l.second; ++a) {
       for (int b = 0; b < l.first; ++b) {
         const int t = l.TimeOf(a, b);
-        index.push_back(t < used ? static_cast<int32_t>(t * step) : -1);
+        index.push_back(static_cast<int32_t>(t < used ? t * step : unused));
       }
     }
     return index;
@@ -143,10 +143,12 @@ class Fft : public ::testing::TestWithParam<std::string> {
     first.row_back({work.bytes(), reinterpret_cast<char*>(out), index.data(), nullptr, 0, 0, work_step,
                     used * SlotBytes() / 2, 0, groups, rows});
   }
-  // Columns of `used` points, in place: circular convolution with what `spectrum` is the transform of (times 1 / N).
+  // Columns of `used` points and a slot behind them for outputs that nobody wants, in place: circular convolution with
+  // what `spectrum` is the transform of (times 1 / N).
   void Convolve(const fft::Length& l, Slots* columns, int used, size_t count, const float* spectrum) {
-    const auto index = Index(l, SlotBytes(), used);
-    const ptrdiff_t step = used * SlotBytes(), work_step = static_cast<ptrdiff_t>(fft::WorkBytes(l, false, lanes_));
+    const auto index = Index(l, SlotBytes(), used), back = Index(l, SlotBytes(), used, used * SlotBytes());
+    const ptrdiff_t step = (used + 1) * SlotBytes(),
+                    work_step = static_cast<ptrdiff_t>(fft::WorkBytes(l, false, lanes_));
     Slots work(fft::WorkBytes(l, false, lanes_) * count / static_cast<size_t>(SlotBytes()), lanes_);
     const size_t groups = static_cast<size_t>(l.second), firsts = static_cast<size_t>(l.first);
     First(l.first).column_forward(
@@ -154,7 +156,7 @@ class Fft : public ::testing::TestWithParam<std::string> {
     Second(l.second).column_middle({work.bytes(), work.bytes(), nullptr, spectrum, 0, 0, work_step, work_step,
                                     static_cast<ptrdiff_t>(2 * fft::kSpectrumLanes) * l.size, firsts, count});
     First(l.first).column_back(
-        {work.bytes(), columns->bytes(), index.data(), nullptr, 0, 0, work_step, step, 0, groups, count});
+        {work.bytes(), columns->bytes(), back.data(), nullptr, 0, 0, work_step, step, 0, groups, count});
   }
   // Kernels of `count` transforms of one lane each for the middle: [transform][second-order frequency]{16 re, 16 im}.
   static std::vector<float> Spectrum(const fft::Length& l, const std::vector<Points>& kernels) {
@@ -307,12 +309,13 @@ TEST_P(Fft, ColumnsConvolveInsideTheErrorBound) {
     const auto n = static_cast<size_t>(l.size);
     for (const int used : {l.size, (l.size + 1) / 2}) {
       const size_t count = 2, points = static_cast<size_t>(used);
-      Slots columns(count * points, lanes_), in(count * points, lanes_);
+      const size_t pitch = points + 1;
+      Slots columns(count * pitch, lanes_), in(count * pitch, lanes_);
       std::vector<Points> kernels(count * fft::kSpectrumLanes, Points(n));
       for (Points& k : kernels) {
         for (Point& p : k) p = {double{random.Float()}, double{random.Float()}};
       }
-      for (size_t slot = 0; slot < count * points; ++slot) {
+      for (size_t slot = 0; slot < count * pitch; ++slot) {
         for (size_t lane = 0; lane < lanes_; ++lane) {
           in.Set(slot, lane, {double{random.Float()}, double{random.Float()}});
           columns.Set(slot, lane, in.At(slot, lane));
@@ -327,12 +330,12 @@ TEST_P(Fft, ColumnsConvolveInsideTheErrorBound) {
         for (size_t lane = 0; lane < lanes_; ++lane) {
           const Points& k = kernels[i * fft::kSpectrumLanes + lane];
           Points x(n);
-          for (size_t t = 0; t < points; ++t) x[t] = in.At(i * points + t, lane);
+          for (size_t t = 0; t < points; ++t) x[t] = in.At(i * pitch + t, lane);
           const double bound = (2 * TwoDepths(l, Depth()) + 4) * kEps * SizeOfAll(x) * SizeOfAll(k);
           for (size_t t = 0; t < points; ++t) {
             Point want = 0;
             for (size_t s = 0; s < n; ++s) want += x[s] * k[(t + n - s) % n];
-            ASSERT_LE(std::abs(columns.At(i * points + t, lane) - want), bound) << l.size << " point " << t;
+            ASSERT_LE(std::abs(columns.At(i * pitch + t, lane) - want), bound) << l.size << " point " << t;
           }
         }
       }

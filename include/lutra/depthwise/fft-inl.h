@@ -23,11 +23,11 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 HWY_INLINE bool Walkable(ptrdiff_t pixel_step, size_t w) {
   return pixel_step >= 0 && pixel_step <= INT32_MAX / HWY_MAX(static_cast<ptrdiff_t>(w), 1);
 }
-inline void FillIndex(const fft::Length& l, size_t used, ptrdiff_t step, int32_t* index) {
+inline void FillIndex(const fft::Length& l, size_t used, ptrdiff_t step, int32_t* index, ptrdiff_t unused = -1) {
   for (int a = 0; a < l.second; ++a) {
     for (int b = 0; b < l.first; ++b) {
       const int t = l.TimeOf(a, b);
-      *index++ = static_cast<size_t>(t) < used ? static_cast<int32_t>(t * step) : -1;
+      *index++ = static_cast<size_t>(t) < used ? static_cast<int32_t>(t * step) : static_cast<int32_t>(unused);
     }
   }
 }
@@ -76,7 +76,7 @@ inline void FftGroup(const DepthwiseArgs& a, const fft::FirstPasses* first, cons
   FillIndex(rb, a.in.w, from_image ? a.in.sw * kFloat : kLine, rows_in);
   FillIndex(rb, a.out.w, to_image ? out_step : kLine, rows_out);
   FillIndex(cb, a.in.h, kSlot, columns_in);
-  FillIndex(cb, a.out.h, kSlot, columns_out);
+  FillIndex(cb, a.out.h, kSlot, columns_out, ColumnBackSkips(cb.first) ? -1 : static_cast<ptrdiff_t>(s.pitch) - kSlot);
 
   const size_t row_groups = static_cast<size_t>(rb.second), pairs = static_cast<size_t>((rb.first - 1) / 2);
   const bool even = rb.first % 2 == 0;

@@ -56,7 +56,7 @@ constexpr size_t SpectraFloats(const fft::Length& rows, const fft::Length& colum
 // Scratch of a task: index tables, rows with their own lanes (where the image's can't be used), work, columns.
 struct FftScratch {
   size_t row_batch, column_batch;              // rows and columns at a time: some 10 KB, a third of L1
-  size_t pitch;                                // bytes from column to column, an odd number of slots
+  size_t pitch;                                // bytes from column to column, an odd number of slots, the last unused
   size_t index, staged, work, columns, bytes;  // offsets, and the size of it all
 
   FftScratch(const fft::Length& rows_by, const fft::Length& columns_by, size_t h, size_t w, size_t out_h, size_t out_w,
@@ -67,7 +67,7 @@ struct FftScratch {
     const size_t most_h = std::max(h, out_h), most_w = std::max(w, out_w);
     row_batch = batch(static_cast<size_t>(rows_by.size) * slot / 2, most_h);
     column_batch = batch(static_cast<size_t>(columns_by.size) * slot, half);
-    pitch = (most_h | 1) * slot;
+    pitch = ((most_h + 1) | 1) * slot;
     const auto place = [this](size_t size) {
       const size_t at = bytes;
       bytes += (size + 63) / 64 * 64;

@@ -20,9 +20,9 @@
 #include "lutra/fft/twiddles.h"
 #include "lutra/simd/tile-inl.h"
 
+#if LUTRA_HAS_FFT
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
-#if LUTRA_HAS_FFT
 
 template <class V>
 struct Complex {
@@ -414,7 +414,7 @@ HWY_INLINE void HalfToReal(D d, const Complex<V>* y, V* x) {
   }
 }
 
-#endif  // LUTRA_HAS_FFT
-}}}     // namespace lutra::LUTRA_NS::HWY_NAMESPACE
+}}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE
 LUTRA_AFTER_KERNELS
+#endif  // LUTRA_HAS_FFT
 #endif

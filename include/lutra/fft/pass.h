@@ -31,6 +31,7 @@ struct Pass {
   const char* in;
   char* out;
   const int32_t* index;     // bytes to the time points, group by group; -1: known to be zero, or an output nobody wants
+                            // (column_back: see ColumnBackSkips)
   const float* spectrum;    // middle: of the first transform of the batch
   ptrdiff_t point_step;     // bytes, in column order: between points of a transform
   ptrdiff_t group_step;     // bytes, in column order: between groups
