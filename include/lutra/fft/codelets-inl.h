@@ -27,6 +27,8 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 template <class V>
 struct Complex {
   V re, im;
+  HWY_INLINE Complex() {}  // GCC's own would not be for the region's target (Arm)
+  HWY_INLINE Complex(V r, V i) : re(r), im(i) {}
 };
 template <class V>
 HWY_INLINE Complex<V> Plus(Complex<V> a, Complex<V> b) {

@@ -38,7 +38,7 @@ inline constexpr size_t kWordsAtOnce = HWY_ARCH_X86 ? 4 : 1;
 
 // Ones of each byte.
 template <class D8, class V>
-HWY_INLINE V OnesOfBytes(D8 d8, V v) {
+HWY_INLINE V OnesOfBytes([[maybe_unused]] D8 d8, V v) {
 #if HWY_ARCH_X86
   const auto table = hn::Dup128VecFromValues(d8, 0, 1, 1, 2, 1, 2, 2, 3, 1, 2, 2, 3, 2, 3, 3, 4);
   const auto nibble = hn::Set(d8, uint8_t{0x0F});
