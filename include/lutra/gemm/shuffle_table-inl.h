@@ -15,30 +15,7 @@
 #define LUTRA_GEMM_SHUFFLE_TABLE_INL_H_
 #endif
 
-#include "lutra/gemm/int_lanes-inl.h"
-
-#ifndef LUTRA_GEMM_SHUFFLE_TABLE_SCRATCH_
-#define LUTRA_GEMM_SHUFFLE_TABLE_SCRATCH_
-namespace lutra { inline namespace LUTRA_NS { namespace internal {
-inline constexpr size_t kTableBytes = 256;  // of a block
-// Blocks whose tables L1 keeps beside the weights that stream through (24 KiB).
-inline constexpr size_t kTableBlocks = 96;
-// A longer K passes in chunks of so many blocks; the sums of these panels wait in scratch between chunks.
-inline constexpr size_t kSumPanels = 96;
-struct PanelSlot {
-  alignas(64) int32_t sums[kPanelRows];
-  alignas(64) float run[kPanelRows];  // scaled sums of spans, before the scale of x
-  alignas(64) float acc[kPanelRows];
-};
-static_assert(kTableBlocks * kTableBytes + kSumPanels * sizeof(PanelSlot) <= Context::kDefaultScratch);
-
-// The sum of the codes of x over the span that k is in, kept from panel to panel.
-struct SpanSums {
-  size_t segment = ~size_t{0}, begin = 0;
-  int32_t value = 0;
-};
-}}}  // namespace lutra::LUTRA_NS::internal
-#endif
+#include "lutra/gemm/lookup-inl.h"
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
@@ -51,6 +28,8 @@ inline int64_t ShuffleTable(const internal::GemmTask& t, size_t task, std::byte*
 
 // Bytes of a vector of lookups: at most a block's four table rows, and a constant of the language.
 constexpr size_t LookupLanes() { return HWY_HAVE_SCALABLE ? 16 : HWY_MIN(HWY_LANES(uint8_t), size_t{64}); }
+
+inline constexpr size_t kNibbleTableBytes = 256;  // of a block
 
 // The tables of 32 k of x. Each 16-byte block of a vector is a table: entry 2 j + bit is lane j of `even` or `odd`.
 HWY_INLINE void BuildTables(const int8_t* HWY_RESTRICT x, uint8_t* HWY_RESTRICT to) {
@@ -77,15 +56,6 @@ HWY_INLINE void BuildTables(const int8_t* HWY_RESTRICT x, uint8_t* HWY_RESTRICT 
       hn::Store(hn::BitCast(d8u, high), d8u, to + 128 * kNibble + 64 + at);
     });
   }
-}
-
-// GCC reorders the sums of a whole block, spills all lookups, and loads tables twice (154 -> 195 GMAC/s, AVX2, GCC 12).
-template <class V>
-HWY_INLINE V Pinned(V v) {
-#if HWY_COMPILER_GCC_ACTUAL && HWY_ARCH_X86
-  asm("" : "+x"(v.raw));
-#endif
-  return v;
 }
 
 // sums[32] += (sum of x over the set bits of a plane) << shift, over `blocks` blocks.
@@ -123,7 +93,7 @@ HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, 
   };
   const auto next = [&]() LUTRA_TILE {
     w += stride;
-    tables += internal::kTableBytes;
+    tables += kNibbleTableBytes;
   };
 
   while (blocks != 0) {
@@ -183,80 +153,26 @@ HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, 
   }
 }
 
-// (memset becomes "rep stos" with GCC: 28 cycles for these 128 bytes.)
-template <class T>
-HWY_INLINE void Zero32(T* to) {
-  const hn::CappedTag<T, 16> d;
-  for (size_t i = 0; i < kPanelRows; i += hn::Lanes(d)) hn::Store(hn::Zero(d), d, to + i);
-}
+// The lookup tables of shuffle_table, see lookup-inl.h.
+struct NibbleLookups {
+  static constexpr size_t kBlockK = lutra::kBlockK, kBytes = kNibbleTableBytes;
+  static constexpr size_t kBlocks = 96;  // 24 KiB
+  static constexpr size_t kRound = 4;    // byte sums are full after up to so many blocks
+  static constexpr bool kOfValues = false;
 
-// Blocks [begin, end), counted over all segments, of panel p for output row m; spans that end there go to slot.acc.
-HWY_INLINE void SumBlocks(const GemmCall& c, size_t p, size_t m, size_t begin, size_t end, size_t ahead,
-                          const uint8_t* tables, internal::SpanSums* kept, internal::PanelSlot* slot) {
-  const size_t per_segment = c.w.blocks_per_segment(), block_bytes = c.w.block_bytes();
-  const size_t wg = c.w.scales().group_k, xg = c.xq->spec.group_k;
-  for (size_t b = begin; b < end;) {
-    const size_t segment = b / per_segment, k = b % per_segment * kBlockK;
-    const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
-    const size_t last = segment * per_segment + (s.k1 + kBlockK - 1) / kBlockK, stop = HWY_MIN(end, last);
-    for (size_t plane = 0; plane < c.w.format().bits; ++plane) {
-      AddPlane(c.w.Codes(p) + b * block_bytes + plane * 128, block_bytes, ahead,
-               tables + (b - begin) * internal::kTableBytes, stop - b, static_cast<int>(plane), slot->sums);
+  static HWY_INLINE void Build(const int8_t* x, size_t, uint8_t* to) { BuildTables(x, to); }
+  static HWY_INLINE size_t Ahead(const PackedMatrix& w) { return 4096 * size_t{w.format().bits}; }
+  static HWY_INLINE void Sum(const PackedMatrix& w, const uint8_t* codes, size_t ahead, const uint8_t* tables,
+                             size_t blocks, int32_t* sums) {
+    for (size_t plane = 0; plane < w.format().bits; ++plane) {
+      AddPlane(codes + plane * 128, w.block_bytes(), ahead, tables, blocks, static_cast<int>(plane), sums);
     }
-    b = stop;
-    if (stop != last) continue;
-    const size_t x_row = XRow(c, m, segment);
-    const size_t start = HWY_MAX(wg == 0 ? 0 : k / wg * wg, xg == 0 ? 0 : k / xg * xg) / kBlockK;
-    if (kept->segment != segment || kept->begin != start) {
-      *kept = {segment, start, 0};
-      const int32_t* x_sums = c.xq->sums + x_row * c.xq->blocks;
-      for (size_t i = start; i < last - segment * per_segment; ++i) kept->value += x_sums[i];
-    }
-    AddSpan(c, p, x_row, s, kept->value, slot->sums, slot->run, slot->acc);
-    Zero32(slot->sums);
   }
-}
+};
 
-// Entry: one task. Tables of a chunk of K are built once for each row of x and serve all panels of the task, or, where
-// K takes several chunks, kSumPanels of them.
+// Entry: one task.
 inline int64_t ShuffleTable(const internal::GemmTask& t, size_t task, std::byte* scratch) {
-  const GemmCall& c = t.call;
-  const internal::GemmTile tile = internal::TileOf(t, task);
-  uint8_t* tables = reinterpret_cast<uint8_t*>(scratch);
-  auto* slots = reinterpret_cast<internal::PanelSlot*>(scratch + internal::kTableBlocks * internal::kTableBytes);
-  const size_t per_segment = c.w.segment_k() == 0 ? 0 : c.w.blocks_per_segment();
-  const size_t blocks = per_segment * c.w.segments();
-  const size_t panel_bytes = blocks * c.w.block_bytes();
-  const size_t chunks = HWY_MAX((blocks + internal::kTableBlocks - 1) / internal::kTableBlocks, size_t{1});
-  const size_t chunk = ((blocks + chunks - 1) / chunks + 3) / 4 * 4;
-  const size_t ahead = chunks == 1 ? 4096 * size_t{c.w.format().bits} : panel_bytes;  // or: the next panel's chunk
-  const size_t group = chunks == 1 ? tile.panel_end : internal::kSumPanels;
-  for (size_t m = tile.row_begin; m < tile.row_end; ++m) {
-    for (size_t p0 = tile.panel_begin; p0 < tile.panel_end; p0 += group) {
-      const size_t p1 = HWY_MIN(tile.panel_end, p0 + group);
-      internal::SpanSums kept;
-      for (size_t i = 0; i < chunks; ++i) {
-        const size_t begin = HWY_MIN(i * chunk, blocks), end = HWY_MIN(begin + chunk, blocks);
-        for (size_t b = begin; b < end; ++b) {
-          BuildTables(c.xq->Row(XRow(c, m, b / per_segment)) + b % per_segment * kBlockK,
-                      tables + (b - begin) * internal::kTableBytes);
-        }
-        for (size_t p = p0; p < p1; ++p) {
-          internal::PanelSlot* slot = slots + (chunks == 1 ? 0 : p - p0);
-          if (i == 0) {
-            Zero32(slot->sums);
-            Zero32(slot->run);
-            Zero32(slot->acc);
-          }
-          SumBlocks(c, p, m, begin, end, ahead, tables, &kept, slot);
-          if (i + 1 == chunks) {
-            WriteRow(c, m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), slot->acc);
-          }
-        }
-      }
-    }
-  }
-  return HWY_TARGET;
+  return LookUpTask<NibbleLookups>(t, task, scratch);
 }
 #endif  // LUTRA_INT_LANES_ALONE
 
