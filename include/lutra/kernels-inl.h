@@ -6,6 +6,7 @@
 #include "lutra/gemm/int_lanes-inl.h"
 #include "lutra/gemm/shuffle_table-inl.h"
 #include "lutra/gemm/float_table-inl.h"
+#include "lutra/gemm/triple_table-inl.h"
 #include "lutra/gemm/sums_table-inl.h"
 #include "lutra/gemm/popcount-inl.h"
 #include "lutra/gemm/tile-inl.h"

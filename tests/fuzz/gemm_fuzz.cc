@@ -69,7 +69,9 @@ void Try(Bytes bytes) {
   spec.scatter = bytes.Next() % 2 != 0;
   spec.edge = bytes.Next() % 2 != 0 ? Edge::kBegin : Edge::kEnd;
   spec.seed = bytes.Below(65536);
-  spec.unit = bytes.Next() % 2 != 0 ? Unit::kByteRow : Unit::kLane32;
+  constexpr Unit kUnits[] = {Unit::kLane32, Unit::kByteRow, Unit::kTriple};
+  spec.unit = bytes.Of(kUnits);
+  if (!internal::IsTernary(spec.format) && spec.unit == Unit::kTriple) spec.unit = Unit::kByteRow;
 
   GemmProblem problem(spec);
   std::vector<float> channels(spec.n);

@@ -62,8 +62,8 @@ void Run(const uint8_t* data, size_t size, bool repair) {
     const size_t group = w.scales().group_k == 0 ? 1 : w.scales().group_k;
     if (w.segments() > 1) {
       Read(w.Ks(w.segment_k(), w.k()));
-    } else if (32 * group < w.k()) {
-      Read(w.Ks(32 * group, w.k()));
+    } else if (w.block_k() * group < w.k()) {
+      Read(w.Ks(w.block_k() * group, w.k()));
     }
   }
   std::free(memory);

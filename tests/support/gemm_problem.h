@@ -206,6 +206,10 @@ class GemmProblem {
     if (spec_.fill == Fill::kRandom) {
       for (uint8_t& c : codes) c = static_cast<uint8_t>(random_.Below(spec_.format.codes));
     }
+    const bool triples = spec_.unit == Unit::kTriple;  // ones are no code there: the largest takes their place
+    if (triples && spec_.fill != Fill::kZeroCodes && spec_.fill != Fill::kRandom) {
+      std::fill(codes.begin(), codes.end(), uint8_t{2});
+    }
     const PackSpec pack{spec_.format, spec_.scales, spec_.n, spec_.k, spec_.segments, spec_.unit};
     const PackedLayout layout = internal::LayoutOf(pack);
     const size_t rows = spec_.scales.per_tensor ? 1 : spec_.n, groups = layout.groups;
@@ -227,7 +231,7 @@ class GemmProblem {
     unsigned char* stored = blob_->data() + layout.codes_at;
     for (size_t i = 0; i < layout.panels * layout.panel_bytes; ++i) {
       if (spec_.fill == Fill::kInvalidCodes) stored[i] = static_cast<unsigned char>(random_.Next());
-      if (spec_.fill != Fill::kRandom && spec_.fill != Fill::kInvalidCodes) {
+      if (!triples && spec_.fill != Fill::kRandom && spec_.fill != Fill::kInvalidCodes) {
         stored[i] = spec_.fill == Fill::kZeroCodes ? 0 : 0xFF;
       }
     }

@@ -41,7 +41,10 @@ std::vector<Sample> Samples() {
           {Of<Int2>(), {}, 0, 64, 2},
           {Of<testing::Uneven>(), {}, 31, 31, 1},
           {Of<Int1>(), groups, 33, 70, 1, Unit::kByteRow},
-          {Of<testing::Five>(), fine, 5, 66, 2, Unit::kByteRow}};
+          {Of<testing::Five>(), fine, 5, 66, 2, Unit::kByteRow},
+          {Of<Ternary>(), {}, 33, 100, 1, Unit::kTriple},
+          {Of<Ternary>(), groups, 34, 192, 1, Unit::kTriple},
+          {Of<Ternary>(), fine, 5, 198, 2, Unit::kTriple}};
 }
 PackedBuffer PackSample(const Sample& s) {
   Context context;
@@ -195,11 +198,10 @@ TEST(Blob, ConsistentLiesAreSafe) {
       if (which & 16) h.scale_type = static_cast<uint8_t>(random() % 3);
       if (which & 32) h.has_offset = static_cast<uint8_t>(random() % 2);
       if (which & 64) h.codes = static_cast<uint16_t>(any());
-      const PackSpec spec{s.format.info,
-                          {h.group_k, static_cast<DType>(h.scale_type), h.per_tensor != 0, h.has_offset != 0},
-                          h.n,
-                          h.segment_k,
-                          h.segments};
+      const PackSpec spec{
+          s.format.info, {h.group_k, static_cast<DType>(h.scale_type), h.per_tensor != 0, h.has_offset != 0},
+          h.n,           h.segment_k,
+          h.segments,    s.unit};
       if (internal::CheckSpec(spec).ok()) h.bytes = internal::LayoutOf(spec).bytes;
       if (which & 128) h.bytes = blob.span().size();
       std::memcpy(blob.span().data(), &h, sizeof(h));
@@ -294,6 +296,28 @@ TEST(Blob, VerifyFindsWhatMapMayNotLookAt) {
                "Verify: scale or offset of row 4 differs from row 0, the format has one per tensor");
 }
 
+TEST(Blob, VerifyFindsBytesThatAreNoTriple) {
+  const Sample s{Of<Ternary>(), {}, 33, 100, 1, Unit::kTriple};
+  const PackedBuffer packed = PackSample(s);
+  const PackedLayout l = internal::LayoutOf({s.format.info, s.scales, s.n, s.k, 1, s.unit});
+  const auto message = [&](size_t at, int value) {
+    const Tight blob(packed.bytes());
+    blob.span()[l.codes_at + at] = static_cast<std::byte>(value);
+    PackedMatrix w;
+    EXPECT_TRUE(PackedMatrix::Map(blob.span(), &w).ok());
+    ReadAll(w);
+    return std::string(w.Verify().message());
+  };
+  const std::string allowed = ", allowed are 0 ... 13 and no sign at 0";
+  EXPECT_EQ(message(160 + 64 + 5, 0x1E), "Verify: triple of row 5, segment 0, k 10 has index 14" + allowed);
+  EXPECT_EQ(message(160 + 64 + 5, 0xF1), "Verify: triple of row 5, segment 0, k 11 has index 15" + allowed);
+  // Padding of rows, and of k: the second block holds 4 of them.
+  EXPECT_EQ(message(l.panel_bytes + 1, 0x20), "Verify: triple of row 33, segment 0, k 2 has index 0" + allowed);
+  EXPECT_EQ(message(l.panel_bytes + 32 + 1, 0x01), "Verify: padding at row 33, segment 0, k 64 holds code 2");
+  EXPECT_EQ(message(640 + 96 + 2, 0x09), "Verify: padding at row 2, segment 0, k 100 holds code 2");
+  EXPECT_EQ(message(640 + 32 + 2, 0x33), "Verify: padding at row 2, segment 0, k 128 holds code 2");
+}
+
 void Multiply(const GemmCall& call, Context& context) {
   Gemm<Ternary, Int1, Int3, Int4, Int7, Int2, testing::Nf4, testing::Five, testing::Uneven>(
       std::span<const GemmCall>(&call, 1), context);
@@ -308,7 +332,7 @@ TEST_P(HostileBlob, GemmEqualsTheReferenceForAnyCodeBytes) {
   std::minstd_rand random(13);
   for (const Sample& s : Samples()) {
     if (s.segments != 1 || s.n == 0 || s.k == 0) continue;
-    const PackedLayout l = internal::LayoutOf({s.format.info, s.scales, s.n, s.k});
+    const PackedLayout l = internal::LayoutOf({s.format.info, s.scales, s.n, s.k, 1, s.unit});
     const Tight blob(PackSample(s).bytes());
     const size_t m = 3;
     std::vector<float> x(m * s.k);

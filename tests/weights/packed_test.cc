@@ -19,11 +19,22 @@ uint64_t Fnv(std::span<const std::byte> bytes) {
   return hash;
 }
 
-constexpr Unit kUnits[] = {Unit::kLane32, Unit::kByteRow};
+std::vector<Unit> UnitsOf(const TestFormat& f) {
+  if (internal::IsTernary(f.info)) return {Unit::kLane32, Unit::kByteRow, Unit::kTriple};
+  return {Unit::kLane32, Unit::kByteRow};
+}
 
 // The code of (row, k) as the drawing in packed.h says: plane by plane, unit u, byte kk, field j.
 unsigned DrawnCode(const PackedMatrix& w, size_t row, size_t k) {
   const size_t segment = k / w.segment_k(), in_segment = k % w.segment_k();
+  if (w.unit() == Unit::kTriple) {
+    const size_t blocks = (w.segment_k() + 95) / 96, t = in_segment % 32, digit = in_segment % 96 / 32;
+    const uint8_t* at = w.Codes(row / 32) + (segment * blocks + in_segment / 96) * 640 + t / 8 * 160 + row % 32;
+    const int index = at[32 + t % 8 / 2 * 32] >> (t % 2 * 4) & 15, sign = at[0] >> (7 - t % 8) & 1;
+    int number = 13 + (sign != 0 ? -index : index);  // of three digits to the base of 3, each a value + 1
+    for (size_t i = digit; i < 2; ++i) number /= 3;
+    return static_cast<unsigned>(number % 3);
+  }
   const size_t block = segment * ((w.segment_k() + 31) / 32) + in_segment / 32;
   const uint8_t* at = w.Codes(row / 32) + block * 128 * w.format().bits;
   unsigned code = 0, low = 0;
@@ -90,7 +101,7 @@ TEST_P(Packed, EqualsTheCodesForAllShapes) {
     for (const size_t k : kSizes) {
       const Scales scales = ScalesNumber(++i);
       const Coded coded(GetParam(), scales, n, k, 1, static_cast<unsigned>(i));
-      for (const Unit unit : kUnits) {
+      for (const Unit unit : UnitsOf(GetParam())) {
         const PackedBuffer packed = Pack(coded, context, 1, unit);
         ASSERT_EQ(packed.matrix().unit(), unit);
         ASSERT_NO_FATAL_FAILURE(ExpectSame(packed, coded)) << n << " x " << k << ", scales " << i;
@@ -106,7 +117,7 @@ TEST_P(Packed, EqualsTheCodesForSegments) {
     for (const size_t segment_k : {0u, 1u, 31u, 33u, 64u, 65u}) {
       for (const size_t n : {1u, 33u}) {
         const Coded coded(GetParam(), ScalesNumber(++i), n, segments * segment_k, segments);
-        for (const Unit unit : kUnits) {
+        for (const Unit unit : UnitsOf(GetParam())) {
           const PackedBuffer packed = Pack(coded, context, segments, unit);
           EXPECT_EQ(packed.matrix().segments(), segments);
           EXPECT_EQ(packed.matrix().segment_k(), segment_k);
@@ -124,7 +135,9 @@ TEST_P(Packed, RowRangesInAnyOrderAndThreadsGiveTheSameBytes) {
   scales.has_offset = true;
   const size_t n = 161, k = 70;
   const Coded coded(GetParam(), scales, n, k);
-  const Unit unit = GetParam().info.bits % 2 == 0 ? Unit::kLane32 : Unit::kByteRow;
+  const Unit unit = internal::IsTernary(GetParam().info) ? Unit::kTriple
+                    : GetParam().info.bits % 2 == 0      ? Unit::kLane32
+                                                         : Unit::kByteRow;
   const PackedBuffer whole = Pack(coded, context, 1, unit);
   const PackSpec spec{GetParam().info, scales, n, k, 1, unit};
   ASSERT_EQ(PackedBytes(spec), whole.bytes().size());
@@ -156,7 +169,7 @@ TEST_P(Packed, RowsAndKsAreThoseOfTheWhole) {
   scales.group_k = 32;
   scales.has_offset = true;
   const Coded coded(GetParam(), scales, n, k);
-  for (const Unit unit : kUnits) {
+  for (const Unit unit : {Unit::kLane32, Unit::kByteRow}) {  // kTriple: below
     const PackedBuffer buffer = Pack(coded, context, 1, unit);
     const PackedMatrix w = buffer;
     for (const auto& [begin, end] :
@@ -189,13 +202,46 @@ TEST_P(Packed, RowsAndKsAreThoseOfTheWhole) {
   }
 }
 
+TEST(PackedTriples, RowsAndKsAreThoseOfTheWhole) {
+  Context context;
+  const size_t n = 97, k = 300;
+  Scales scales;
+  scales.group_k = 48;
+  scales.has_offset = true;
+  const Coded coded(Of<Ternary>(), scales, n, k);
+  const PackedBuffer buffer = Pack(coded, context, 1, Unit::kTriple);
+  const PackedMatrix w = buffer;
+  EXPECT_EQ(w.block_k(), 96u);
+  EXPECT_EQ(w.block_bytes(), 640u);
+  for (const auto& [begin, end] :
+       {std::pair<size_t, size_t>{0, 300}, {0, 0}, {96, 96}, {0, 96}, {96, 288}, {192, 300}, {288, 300}}) {
+    for (const auto& [first, last] : {std::pair<size_t, size_t>{0, 97}, {32, 96}, {64, 97}, {96, 97}}) {
+      const PackedMatrix part = w.Rows(first, last).Ks(begin, end);
+      ASSERT_EQ(part.k(), end - begin);
+      ASSERT_EQ(part.n(), last - first);
+      EXPECT_TRUE(part.Verify().ok());
+      std::vector<float> out(part.k());
+      for (size_t row = 0; row < part.n(); ++row) {
+        part.DecodeRow(row, out.data());
+        for (size_t i = 0; i < part.k(); ++i) ASSERT_EQ(out[i], coded.Value(first + row, begin + i));
+      }
+    }
+  }
+  EXPECT_EQ(w.Ks(96, 300).Ks(96, 204).Code(5, 1), coded.Code(5, 193));
+  for (const auto& [begin, end] : {std::pair<size_t, size_t>{32, 96}, {0, 64}, {96, 0}, {0, 384}, {300, 300}}) {
+    EXPECT_EQ(FailureOf([&, b = begin, e = end] { (void)w.Ks(b, e); }),
+              "Ks: [" + std::to_string(begin) + ", " + std::to_string(end) +
+                  ") must begin and end at multiples of 96 and of group_k (or at k = 300)");
+  }
+}
+
 TEST_P(Packed, KsOfSegmentsAreWholeSegments) {
   Context context;
   for (const size_t group_k : {0u, 8u}) {
     Scales scales;
     scales.group_k = group_k;
     const Coded coded(GetParam(), scales, 33, 4 * 35, 4);
-    const PackedBuffer buffer = Pack(coded, context, 4, group_k == 0 ? Unit::kLane32 : Unit::kByteRow);
+    const PackedBuffer buffer = Pack(coded, context, 4, group_k == 0 ? Unit::kLane32 : UnitsOf(GetParam()).back());
     const PackedMatrix w = buffer;
     for (const auto& [begin, end] : {std::pair<size_t, size_t>{0, 4}, {1, 3}, {3, 4}, {0, 1}, {2, 2}}) {
       const PackedMatrix part = w.Ks(begin * 35, end * 35);
@@ -231,6 +277,42 @@ TEST(PackedLayout, AsDrawn) {
   EXPECT_EQ(packed.bytes().size(), 128u + 256 + 128);
 }
 
+TEST(PackedLayout, TriplesAsDrawn) {
+  // One row of 97 k: triple t is k = t, 32 + t, 64 + t, and the last k alone in the second block.
+  std::vector<uint8_t> codes(97, 1);
+  const auto set = [&](size_t t, uint8_t a, uint8_t b, uint8_t c) {
+    codes[t] = a;
+    codes[32 + t] = b;
+    codes[64 + t] = c;
+  };
+  set(0, 2, 2, 2);   // 9 + 3 + 1 = 13
+  set(1, 0, 0, 0);   // -13
+  set(2, 1, 1, 2);   // 1
+  set(7, 1, 0, 2);   // -3 + 1 = -2
+  set(31, 0, 2, 1);  // -9 + 3 = -6
+  codes[96] = 2;     // 9
+  const float one = 1.0f;
+  CodedMatrix m;
+  m.format = Ternary::info;
+  m.n = 1;
+  m.k = m.code_stride = 97;
+  m.codes = codes.data();
+  m.scale = View(&one, 1, 1);
+  Context context;
+  const PackedBuffer packed = Pack(m, context, 1, Unit::kTriple);
+  std::vector<uint8_t> want(2 * 640);
+  want[0] = 0x41;  // signs of triples 1 and 7
+  want[32] = 13 | 13 << 4;
+  want[64] = 1;
+  want[128] = 2 << 4;
+  want[480] = 0x01;
+  want[480 + 128] = 6 << 4;
+  want[640 + 32] = 9;
+  const uint8_t* bytes = packed.matrix().Codes(0);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_EQ(bytes[i], want[i]) << i;
+  EXPECT_EQ(packed.bytes().size(), 128u + 1280 + 128);
+}
+
 // Files that exist must stay readable: a change of these is a change of PackedHeader::kVersion.
 TEST(PackedLayout, GoldenHashes) {
   Context context;
@@ -258,6 +340,7 @@ TEST(PackedLayout, GoldenHashes) {
   EXPECT_EQ(hash(Of<Int1>(), tensor, 64, 128, 1, Unit::kByteRow), 0x9676D0B4CFA7C749u);
   EXPECT_EQ(hash(Of<Int3>(), groups, 31, 97, 1, Unit::kByteRow), 0x5D9A4F0B93FD7900u);
   EXPECT_EQ(hash(Of<testing::Five>(), {}, 40, 3 * 45, 3, Unit::kByteRow), 0x1C047B645EA764A2u);
+  EXPECT_EQ(hash(Of<Ternary>(), groups, 33, 2 * 130, 2, Unit::kTriple), 0x4E4A8DA464993BB5u);
 }
 
 TEST(PackedErrors, Spec) {
@@ -303,8 +386,13 @@ TEST(PackedErrors, Spec) {
   s.format = TableFormat(0x8000, "mine", 2, 4);
   s.format.zero_x2 = 1;
   expect("format: zero_x2 is 1, must be 0 with a table");
-  s.unit = static_cast<Unit>(2);
-  expect("unit is 2, allowed are 0 and 1");
+  s.unit = static_cast<Unit>(3);
+  expect("unit is 3, allowed are 0 ... 2");
+  s.unit = Unit::kTriple;
+  expect("unit is kTriple, which takes ternary formats (affine, bits 2, zero_x2 2, codes 3), format is int4");
+  s.unit = Unit::kTriple;
+  s.format = IntFormat(2, 2);  // the same values and one more
+  expect("unit is kTriple, which takes ternary formats (affine, bits 2, zero_x2 2, codes 3), format is int2_z002");
   s.scales.type = DType::kI8;
   expect("scales: type is i8, allowed are f32, bf16, f16");
   s.scales.per_tensor = true;

@@ -25,7 +25,7 @@ struct Bf16Scratch {
   uint32_t x[kTileRows][kBf16K / 2];
   float row[kBf16K];                              // of x, where it is not f32 in place
   float values[kBlockK * kPanelRows];             // of formats that are decoded to f32 first
-  uint8_t codes[kBlockK * kPanelRows];            // and unpacked to bytes before
+  uint8_t codes[kMostBlockK * kPanelRows];        // and unpacked to bytes before
   float scale[kPanelRows];                        // of a span
   float offset[kPanelRows];                       //
   float t[kBf16Panels][kTileRows][kPanelRows];    // sums of the span
@@ -263,7 +263,7 @@ inline int64_t Bf16Dot(const internal::GemmTask& t, size_t task, std::byte* scra
         RoundRows(c, tile, segment, k0, k1, s);
         for (size_t at = 0; at < panels; ++at) {
           DecodePairs(t, values, p + at, segment, k0, k1, s);
-          const uint8_t* next = w.Codes(p + at) + (segment * w.blocks_per_segment() + (k1 + kBlockK - 1) / kBlockK) *
+          const uint8_t* next = w.Codes(p + at) + (segment * w.blocks_per_segment() + k1 / w.block_k()) *
                                                       w.block_bytes();  // comes from L3 while others are used
           for (size_t i = 0; i < internal::kBf16K / kBlockK * w.block_bytes(); i += 64) __builtin_prefetch(next + i);
           Bf16Chunk(c, rows, p, at, segment, k0, k1, s);

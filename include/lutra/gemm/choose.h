@@ -4,13 +4,22 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot",       "int_lanes", "sums_table", "popcount",
-                                                 "tile", "shuffle_table", "bf16_dot",  "float_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot",       "int_lanes", "sums_table",  "popcount",
+                                                 "tile", "shuffle_table", "bf16_dot",  "float_table", "triple_table"};
 
-// In order of preference; shuffle_table and the two before it read different units.
-inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable, GemmAlgo::kIntDot,
-                                          GemmAlgo::kShuffleTable, GemmAlgo::kIntLanes,  GemmAlgo::kFloatTable,
-                                          GemmAlgo::kBf16Dot,      GemmAlgo::kTile};
+// In order of preference; shuffle_table, triple_table and those before them read different units.
+inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable,   GemmAlgo::kIntDot,
+                                          GemmAlgo::kShuffleTable, GemmAlgo::kTripleTable, GemmAlgo::kIntLanes,
+                                          GemmAlgo::kFloatTable,   GemmAlgo::kBf16Dot,     GemmAlgo::kTile};
+
+// Why an algorithm that reads the unit `wanted` cannot read a matrix of unit `is`, another one.
+inline const char* NotInUnit(Unit wanted, Unit is) {
+  constexpr const char* kTexts[3][3] = {
+      {nullptr, "w is packed in Unit::kByteRow, not in kLane32", "w is packed in Unit::kTriple, not in kLane32"},
+      {"w is packed in Unit::kLane32, not in kByteRow", nullptr, "w is packed in Unit::kTriple, not in kByteRow"},
+      {"w is packed in Unit::kLane32, not in kTriple", "w is packed in Unit::kByteRow, not in kTriple", nullptr}};
+  return kTexts[static_cast<size_t>(wanted)][static_cast<size_t>(is)];
+}
 
 // Why `algo` cannot run this call, nullptr where it can. kernels: those that the unit compiled for the format.
 inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels& kernels) {
@@ -29,7 +38,7 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
     if (c.xq != nullptr) return "x is int8, tables are of floats";
     if (!affine) return "a table format is no sum of bit planes";
     if (c.y.type == DType::kI32) return "integer sums (y.type i32) need an integer algorithm";
-    if (c.w.unit() != Unit::kByteRow) return "w is packed in Unit::kLane32, not in kByteRow";
+    if (c.w.unit() != Unit::kByteRow) return NotInUnit(Unit::kByteRow, c.w.unit());
     const bool asked = c.algo == algo || (kernels.modes & ModeBit(algo)) != 0;  // its bits are not those of tile
     if (kernels.float_table == nullptr || !asked) return "runs only where the mode FloatTables is named";
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
@@ -38,15 +47,22 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
   if (c.xq == nullptr) return "x is float: pass Activations for the integer path";
   if (!affine) return "a table format has no integer codes";
   if (c.y.type == DType::kI32 && c.w.format().zero_x2 % 2 != 0) return "a half-integer zero point has no i32 sums";
+  const Unit wanted = algo == GemmAlgo::kShuffleTable  ? Unit::kByteRow
+                      : algo == GemmAlgo::kTripleTable ? Unit::kTriple
+                                                       : Unit::kLane32;
+  if (algo != GemmAlgo::kIntLanes && c.w.unit() != wanted) return NotInUnit(wanted, c.w.unit());
+  if (algo == GemmAlgo::kTripleTable) {
+    if (kernels.triple_table == nullptr) return "compiled only where the mode TripleTables is named";
+    if (c.w.scales().group_k % kTripleBlockK != 0) return "group_k is not a multiple of 96";
+    if (c.xq->spec.group_k % kTripleBlockK != 0) return "group_k of x is not a multiple of 96";
+    return nullptr;
+  }
   if (algo == GemmAlgo::kShuffleTable) {
-    if (c.w.unit() != Unit::kByteRow) return "w is packed in Unit::kLane32, not in kByteRow";
     if (kernels.shuffle_table == nullptr)
       return "compiled only where a format of 1 bit or the mode ShuffleTables is named";
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
     return nullptr;
   }
-  if (algo != GemmAlgo::kIntLanes && c.w.unit() != Unit::kLane32)
-    return "w is packed in Unit::kByteRow, not in kLane32";
   if (algo == GemmAlgo::kSumsTable) {
     if (kernels.int_dot != nullptr && kernels.sums_table.run == nullptr) {
       return "tables are for one plane of 1 or 2 bits, and targets with vectors of a fixed size, of x86 from AVX2 on";

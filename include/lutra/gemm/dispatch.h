@@ -11,6 +11,7 @@ LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
 LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
+LUTRA_DISPATCHED(PickTripleTable, TripleTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
 LUTRA_DISPATCHED(PickTile, Tile)
 LUTRA_DISPATCHED(PickBf16DotOf, Bf16DotOf)
@@ -83,6 +84,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   }
   if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kFloatTable)) != 0) {
     kernels.float_table = PickFloatTable<FloatTables, kTargets>(target);
+  }
+  if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kTripleTable)) != 0) {
+    kernels.triple_table = PickTripleTable<kTargets>(target);
   }
   return kernels;
 }

@@ -180,8 +180,12 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
              : algo == GemmAlgo::kShuffleTable ? kernels.shuffle_table
              : algo == GemmAlgo::kBf16Dot      ? kernels.bf16_dot.run
              : algo == GemmAlgo::kFloatTable   ? kernels.float_table
+             : algo == GemmAlgo::kTripleTable  ? kernels.triple_table
                                                : common.tile;
-  t.unpack = c.w.unit() == Unit::kByteRow ? &UnpackBits : kernels.unpack != nullptr ? kernels.unpack : &UnpackAny;
+  t.unpack = c.w.unit() == Unit::kByteRow  ? &UnpackBits
+             : c.w.unit() == Unit::kTriple ? &UnpackAllTriples
+             : kernels.unpack != nullptr   ? kernels.unpack
+                                           : &UnpackAny;
   // Rectangles: rows in blocks that a worker's scratch and caches hold, panels so that each worker gets a few tasks.
   const size_t panels = c.w.panels(), workers = context.workers();
   t.rows_per_task = algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot ? kTileRows
@@ -190,7 +194,9 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   // Each task of these makes tables of its own, so it gets as few as there are workers.
-  const size_t per_worker = algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable ? 1 : 4;
+  const bool makes_tables =
+      algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable || algo == GemmAlgo::kTripleTable;
+  const size_t per_worker = makes_tables ? 1 : 4;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : per_worker * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
   t.panels_per_task = panels == 0 ? 1 : (panels + panel_tasks - 1) / panel_tasks;
@@ -238,6 +244,9 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
         : e.algo == GemmAlgo::kSumsTable    ? "L1 loads of table lines, and the stores that build them"
         : e.algo == GemmAlgo::kShuffleTable ? "vector operations: lookups and sums of bytes, once per bit of the codes"
         : e.algo == GemmAlgo::kFloatTable   ? "vector operations: lookups and sums of floats, once per bit of the codes"
+        : e.algo == GemmAlgo::kTripleTable
+            ? (decode ? "DRAM read of the weights, or lookups and sums of bytes where they are cached"
+                      : "vector operations: lookups and sums of bytes")
         : e.algo == GemmAlgo::kPopcount
             ? (decode ? "L2 or DRAM read of the weights, or population counts where they are cached"
                       : "population counts of vectors")

@@ -120,7 +120,8 @@ HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const interna
   const PackedMatrix& m = t.call.w;
   const FormatInfo& f = m.format();
   const hn::CappedTag<float, 16> df;
-  const uint8_t* at = m.Codes(p) + (segment * m.blocks_per_segment() + k0 / kBlockK) * m.block_bytes();
+  const size_t part = k0 % m.block_k() / kBlockK, parts = m.block_k() / kBlockK;  // of 32 k, of a block
+  const uint8_t* at = m.Codes(p) + (segment * m.blocks_per_segment() + k0 / m.block_k()) * m.block_bytes();
   const size_t blocks = (k1 - k0 + kBlockK - 1) / kBlockK;
   const bool lanes = m.unit() == Unit::kLane32;
 #if LUTRA_LOOKUP_BITS != 0
@@ -133,10 +134,12 @@ HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const interna
   const hn::Rebind<uint8_t, decltype(df)> d8;
   const auto zero = hn::Set(df, static_cast<float>(f.zero_x2) * 0.5f);
   for (size_t b = 0; b < blocks; ++b, w += kBlockK * kPanelRows) {
-    t.unpack(at + b * m.block_bytes(), f, codes);
+    const size_t here = (part + b) % parts;
+    if (b == 0 || here == 0) t.unpack(at + (part + b) / parts * m.block_bytes(), f, codes);
+    const uint8_t* from = codes + here * kBlockK * kPanelRows;
     const auto store = [&](const auto& value_of) LUTRA_TILE {
       for (size_t i = 0; i < kBlockK * kPanelRows; i += hn::Lanes(df)) {
-        hn::Store(value_of(hn::PromoteTo(d32, hn::LoadU(d8, codes + i))), df, w + i);
+        hn::Store(value_of(hn::PromoteTo(d32, hn::LoadU(d8, from + i))), df, w + i);
       }
     };
     if (f.map == Map::kAffine) {
@@ -148,7 +151,7 @@ HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const interna
                 LUTRA_TILE { return hn::TwoTablesLookupLanes(df, low, high, hn::IndicesFromVec(df, code)); });
 #endif
     } else {
-      for (size_t i = 0; i < kBlockK * kPanelRows; ++i) w[i] = m.table()[codes[i]];
+      for (size_t i = 0; i < kBlockK * kPanelRows; ++i) w[i] = m.table()[from[i]];
     }
   }
 }

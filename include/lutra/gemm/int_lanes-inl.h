@@ -18,16 +18,17 @@ HWY_INLINE int32_t SumSpan(const internal::GemmTask& t, const uint8_t* segment_c
                            const int8_t* x, uint8_t* codes, size_t* unpacked, int32_t* sums) {
   const hn::CappedTag<int32_t, 16> d32;
   const hn::Rebind<uint8_t, decltype(d32)> d8;
+  const size_t block_k = t.call.w.block_k();
   int32_t x_sum = 0;
   for (size_t k = k0; k < k1; ++k) {
-    if (*unpacked != k / kBlockK) {
-      *unpacked = k / kBlockK;
+    if (*unpacked != k / block_k) {
+      *unpacked = k / block_k;
       t.unpack(segment_codes + *unpacked * t.call.w.block_bytes(), t.call.w.format(), codes);
     }
     x_sum += x[k];
     const auto xk = hn::Set(d32, int32_t{x[k]});
     for (size_t row = 0; row < kPanelRows; row += hn::Lanes(d32)) {
-      const auto code = hn::PromoteTo(d32, hn::LoadU(d8, codes + k % kBlockK * kPanelRows + row));
+      const auto code = hn::PromoteTo(d32, hn::LoadU(d8, codes + k % block_k * kPanelRows + row));
       hn::StoreU(hn::Add(hn::LoadU(d32, sums + row), hn::Mul(code, xk)), d32, sums + row);
     }
   }
@@ -38,7 +39,7 @@ inline int64_t IntLanes(const internal::GemmTask& t, size_t task, std::byte* scr
   const GemmCall& c = t.call;
   const internal::GemmTile tile = internal::TileOf(t, task);
   uint8_t* codes = reinterpret_cast<uint8_t*>(scratch);
-  float* acc = reinterpret_cast<float*>(scratch + kBlockK * kPanelRows);
+  float* acc = reinterpret_cast<float*>(scratch + kMostBlockK * kPanelRows);
   float* run = acc + kPanelRows;
   int32_t* sums = reinterpret_cast<int32_t*>(run + kPanelRows);
   for (size_t p = tile.panel_begin; p < tile.panel_end; ++p) {

@@ -40,7 +40,7 @@ inline constexpr unsigned kModesOf = (ModeBitOf<Formats>() | ... | 0u);
 
 struct GemmTask;
 
-// Codes of the 32 k x 32 rows of a block as bytes, [k][row].
+// Codes of the 32 rows of a block as bytes, [k][row].
 using UnpackFn = void (*)(const uint8_t* block, const FormatInfo& format, uint8_t* codes);
 // Does one task and returns the target it ran on.
 using GemmFn = int64_t (*)(const GemmTask& task, size_t task_index, std::byte* scratch);
@@ -84,6 +84,7 @@ struct FormatKernels {
   GemmFn shuffle_table = nullptr;
   Bf16Kernel bf16_dot;
   GemmFn float_table = nullptr;
+  GemmFn triple_table = nullptr;
   unsigned modes = 0;  // that the call asks for
 };
 // The kernels that serve all formats.
@@ -111,6 +112,16 @@ inline void UnpackBits(const uint8_t* block, const FormatInfo& format, uint8_t* 
         uint8_t* to = codes + k * kPanelRows + half * 16;
         for (size_t row = 0; row < 16; ++row) to[row] |= static_cast<uint8_t>((from[row] >> k % 8 & 1) << p);
       }
+    }
+  }
+}
+
+// The UnpackFn of Unit::kTriple.
+inline void UnpackAllTriples(const uint8_t* block, const FormatInfo&, uint8_t* codes) {
+  for (size_t row = 0; row < kPanelRows; ++row) {
+    for (size_t t = 0; t < kTripleBlockK / 3; ++t) {
+      const uint8_t* triple = kTripleCodes.of[TripleIn(block, row, t)];
+      for (size_t i = 0; i < 3; ++i) codes[(32 * i + t) * kPanelRows + row] = triple[i];
     }
   }
 }

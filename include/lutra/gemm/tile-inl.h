@@ -40,7 +40,7 @@ LUTRA_MEMBER TileScratch TileScratchOf(size_t rows, std::byte* scratch) {
   s.x = take(rows * kTileK);
   s.scale = take(kPanelRows);
   s.offset = take(kPanelRows);
-  s.codes = reinterpret_cast<uint8_t*>(take(kBlockK * kPanelRows / 4));
+  s.codes = reinterpret_cast<uint8_t*>(take(kMostBlockK * kPanelRows / 4));
   s.t = take(kTilePanels * rows * kPanelRows);
   s.acc = take(kTilePanels * rows * kPanelRows);
   s.parts = take(rows * kSumParts);
@@ -48,7 +48,7 @@ LUTRA_MEMBER TileScratch TileScratchOf(size_t rows, std::byte* scratch) {
   s.spans = (Context::kDefaultScratch / 4 - static_cast<size_t>(at - reinterpret_cast<float*>(scratch))) / rows;
   return s;
 }
-static_assert(kTileK * kPanelRows + 2 * kPanelRows + kBlockK * kPanelRows / 4 +
+static_assert(kTileK * kPanelRows + 2 * kPanelRows + kMostBlockK * kPanelRows / 4 +
                   kTileRows * (kTileK + 2 * kTilePanels * kPanelRows + kSumParts) <=
               Context::kDefaultScratch / 4);
 
@@ -210,7 +210,7 @@ inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch
         if (!internal::XIsInPlace(c)) CopyRows(c, tile.row_begin, rows, segment, k0, k1, s.x, internal::kTileK);
         for (size_t p = first; p < end; ++p) {
           DecodeValues(t, values, p, segment, k0, k1, s.codes, s.w);
-          const uint8_t* next = c.w.Codes(p) + (segment * c.w.blocks_per_segment() + (k1 + kBlockK - 1) / kBlockK) *
+          const uint8_t* next = c.w.Codes(p) + (segment * c.w.blocks_per_segment() + k1 / c.w.block_k()) *
                                                    c.w.block_bytes();  // comes from L3 while this one is used
           for (size_t i = 0; i < internal::kTileK / kBlockK * c.w.block_bytes(); i += 64) __builtin_prefetch(next + i);
           TileChunk(c, tile, p, segment, k0, k1, s, s.t + (p - first) * panel_sums, s.acc + (p - first) * panel_sums);

@@ -62,6 +62,7 @@ enum class GemmAlgo : uint8_t {
   kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
   kBf16Dot,       // float activations rounded to bf16, whose products the CPU sums in pairs: AVX-512 BF16
   kFloatTable,    // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
+  kTripleTable,   // the sums of kIntDot by lookups of three ternary weights at a time, packed in Unit::kTriple
 };
 
 // Modes: algorithms that a call has to ask for, by a tag named beside its formats, Gemm<Int2, ShuffleTables>(...). A
@@ -71,6 +72,7 @@ struct Mode {
   static constexpr GemmAlgo algo = kAlgo;
 };
 using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
+using TripleTables = Mode<GemmAlgo::kTripleTable>;    // for ternary weights of 1.67 bits
 using Popcounts = Mode<GemmAlgo::kPopcount>;          // for activations with ActSpec::planes
 using Bf16Dot = Mode<GemmAlgo::kBf16Dot>;             // lossy: 8 significant bits of x; from 8 rows of x on
 using FloatTables = Mode<GemmAlgo::kFloatTable>;

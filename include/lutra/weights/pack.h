@@ -15,7 +15,7 @@ inline Status SpecOf(const PackedHeader& h, PackSpec* spec) {
     return Error("Map: version is %u, this lutra reads %u: pack the weights again", h.version, PackedHeader::kVersion);
   }
   if (h.scale_type > uint8_t{2} || h.super_type > uint8_t{8} || h.per_tensor > 1 || h.has_offset > 1 || h.map > 1 ||
-      h.unit > 1) {
+      h.unit > static_cast<uint8_t>(Unit::kTriple)) {
     return Error("Map: scale_type %u, super_type %u, per_tensor %u, has_offset %u, map %u or unit %u is out of range",
                  h.scale_type, h.super_type, h.per_tensor, h.has_offset, h.map, h.unit);
   }
@@ -121,9 +121,32 @@ inline void UnpackByteRow(const uint8_t* block, const FormatInfo& f, size_t row,
   }
 }
 
+// Unit::kTriple: 96 codes, all of them 0, 1 or 2.
+inline void PackTriples(const uint8_t* codes, size_t row, uint8_t* block) {
+  for (size_t t = 0; t < kTripleBlockK / 3; ++t) {
+    const int number = 9 * codes[t] + 3 * codes[32 + t] + codes[64 + t] - 13;
+    const unsigned index = static_cast<unsigned>(number < 0 ? -number : number);
+    uint8_t* eight = block + t / 8 * 160 + row;
+    uint8_t* indices = eight + 32 + t % 8 / 2 * 32;
+    if (t % 8 == 0) *eight = 0;
+    *eight = static_cast<uint8_t>(*eight | (number < 0 ? 1u : 0u) << (7 - t % 8));
+    *indices = static_cast<uint8_t>(t % 2 == 0 ? index : *indices | index << 4);
+  }
+}
+// And back.
+inline void UnpackTriples(const uint8_t* block, size_t row, uint8_t* codes) {
+  for (size_t t = 0; t < kTripleBlockK / 3; ++t) {
+    const uint8_t* triple = kTripleCodes.of[TripleIn(block, row, t)];
+    for (size_t i = 0; i < 3; ++i) codes[32 * i + t] = triple[i];
+  }
+}
+// The code that padding of k has: its bits are zero.
+constexpr uint8_t PaddingCode(Unit unit) { return unit == Unit::kTriple ? 1 : 0; }
+
 // A row's codes of one block to its lanes: four codes at a time, byte by byte, as the units are drawn.
 inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, Unit layout, size_t row, uint8_t* block) {
   if (layout == Unit::kByteRow) return PackByteRow(codes, f, row, block);
+  if (layout == Unit::kTriple) return PackTriples(codes, row, block);
   unsigned done = 0;
   uint8_t* unit = block + row * 4;
   for (const unsigned b : f.planes) {
@@ -146,6 +169,7 @@ inline void PackBlockRow(const uint8_t* codes, const FormatInfo& f, Unit layout,
 // And back.
 inline void UnpackBlockRow(const uint8_t* block, const FormatInfo& f, Unit layout, size_t row, uint8_t* codes) {
   if (layout == Unit::kByteRow) return UnpackByteRow(block, f, row, codes);
+  if (layout == Unit::kTriple) return UnpackTriples(block, row, codes);
   unsigned done = 0;
   const uint8_t* unit = block + row * 4;
   std::memset(codes, 0, kBlockK);
@@ -180,17 +204,19 @@ inline void PackPanel(const CodedMatrix& c, const PackSpec& s, const PackedLayou
   std::memset(codes, 0, l.panel_bytes);
   std::memset(scales, 0, l.scale_panel_bytes);
   if (offsets != nullptr) std::memset(offsets, 0, l.scale_panel_bytes);
+  const size_t block_k = BlockKOf(s.unit), block_bytes = BlockBytesOf(s.unit, s.format);
   for (size_t block = 0; block < l.blocks; ++block) {
-    const size_t segment = block / l.blocks_per_segment, k = block % l.blocks_per_segment * kBlockK;
+    const size_t segment = block / l.blocks_per_segment, k = block % l.blocks_per_segment * block_k;
     const size_t left = s.segment_k - k;
     for (size_t row = 0; row < rows; ++row) {
       const uint8_t* from = c.codes + (first + row) * c.code_stride + segment * s.segment_k + k;
-      uint8_t tail[kBlockK] = {};
-      if (left < kBlockK) {
+      uint8_t tail[kMostBlockK];
+      if (left < block_k) {
+        std::memset(tail, PaddingCode(s.unit), block_k);
         std::memcpy(tail, from, left);
         from = tail;
       }
-      PackBlockRow(from, s.format, s.unit, row, codes + block * 128 * s.format.bits);
+      PackBlockRow(from, s.format, s.unit, row, codes + block * block_bytes);
     }
   }
   for (size_t row = 0; row < rows; ++row) {
@@ -370,9 +396,9 @@ LUTRA_MEMBER Status PackedMatrix::Map(std::span<const std::byte> blob, PackedMat
 }
 
 LUTRA_MEMBER unsigned PackedMatrix::Code(size_t row, size_t k) const {
-  const size_t block = k / segment_k_ * blocks_per_segment() + k % segment_k_ / kBlockK;
+  const size_t block = k / segment_k_ * blocks_per_segment() + k % segment_k_ / block_k();
   return internal::CodeIn(Codes(row / kPanelRows) + block * block_bytes(), format_, unit_, row % kPanelRows,
-                          k % segment_k_ % kBlockK);
+                          k % segment_k_ % block_k());
 }
 LUTRA_MEMBER float PackedMatrix::ScaleOf(size_t row, size_t group) const {
   return LoadFloat(PanelScales(row / kPanelRows), scales_.type,
@@ -401,10 +427,11 @@ inline size_t GroupOf(const PackedMatrix& w, size_t k) {
 inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
   if (row >= w.n()) Fail("DecodeRow: row is %zu, the matrix has %zu", row, w.n());
   const size_t group_k = w.scales().group_k == 0 ? kBlockK : w.scales().group_k;  // any will do for whole rows
+  const size_t block_k = w.block_k();
   for (size_t segment = 0; segment < (w.segment_k() == 0 ? 0 : w.segments()); ++segment) {
     const uint8_t* block = w.Codes(row / kPanelRows) + segment * w.blocks_per_segment() * w.block_bytes();
     float scale = 0.0f, offset = 0.0f;
-    uint8_t codes[kBlockK];
+    uint8_t codes[kMostBlockK];
     for (size_t k = 0, next_group = 0; k < w.segment_k(); ++k) {
       if (k == next_group) {
         const size_t group = GroupOf(w, segment * w.segment_k() + k);
@@ -412,11 +439,11 @@ inline void DecodeRowOf(const PackedMatrix& w, size_t row, float* out) {
         offset = w.OffsetOf(row, group);
         next_group += group_k;
       }
-      if (k % kBlockK == 0) {
+      if (k % block_k == 0) {
         UnpackBlockRow(block, w.format(), w.unit(), row % kPanelRows, codes);
         block += w.block_bytes();
       }
-      const float scaled = ValueOf(w.format(), w.table(), codes[k % kBlockK]) * scale;
+      const float scaled = ValueOf(w.format(), w.table(), codes[k % block_k]) * scale;
       *out++ = w.scales().has_offset ? scaled + offset : scaled;
     }
   }
@@ -446,20 +473,37 @@ inline Status VerifyScales(const PackedMatrix& w, size_t panel) {
   }
   return {};
 }
+// Whether each of a row's triples in a block is one: of segment `segment`, from k0.
+inline Status VerifyTriples(const uint8_t* block, size_t row, size_t all_row, size_t segment, size_t k0) {
+  for (size_t t = 0; t < kTripleBlockK / 3; ++t) {
+    const unsigned triple = TripleIn(block, row, t), index = triple & 15u;
+    if (index > 13 || triple == 16) {
+      return Error("Verify: triple of row %zu, segment %zu, k %zu has index %u, allowed are 0 ... 13 and no sign at 0",
+                   all_row, segment, k0 + t, index);
+    }
+  }
+  return {};
+}
 inline Status VerifyBlock(const PackedMatrix& w, size_t panel, size_t segment, size_t k0) {
   const FormatInfo& f = w.format();
-  const size_t rows = w.n() - panel * kPanelRows, columns = w.segment_k() - k0;
-  if (f.codes == f.MaxPattern() + 1 && rows >= kPanelRows && columns >= kBlockK) return {};  // any bits will do
-  const uint8_t* block = w.Codes(panel) + (segment * w.blocks_per_segment() + k0 / kBlockK) * w.block_bytes();
+  const size_t rows = w.n() - panel * kPanelRows, columns = w.segment_k() - k0, block_k = w.block_k();
+  if (f.codes == f.MaxPattern() + 1 && rows >= kPanelRows && columns >= block_k) return {};  // any bits will do
+  const uint8_t* block = w.Codes(panel) + (segment * w.blocks_per_segment() + k0 / block_k) * w.block_bytes();
+  const uint8_t padding = PaddingCode(w.unit());
   for (size_t row = 0; row < kPanelRows; ++row) {
-    uint8_t codes[kBlockK], most = 0;
+    if (w.unit() == Unit::kTriple) {
+      const Status status = VerifyTriples(block, row, panel * kPanelRows + row, segment, k0);
+      if (!status.ok()) return status;
+    }
+    uint8_t codes[kMostBlockK], most = 0;
     UnpackBlockRow(block, f, w.unit(), row, codes);
-    for (const uint8_t code : codes) most = code > most ? code : most;
-    if (most == 0 || (most < f.codes && row < rows && columns >= kBlockK)) continue;
-    for (size_t k = 0; k < kBlockK; ++k) {
+    for (size_t k = 0; k < block_k; ++k) most = codes[k] > most ? codes[k] : most;
+    if (most == 0 && padding == 0) continue;
+    if (most < f.codes && row < rows && columns >= block_k) continue;
+    for (size_t k = 0; k < block_k; ++k) {
       const unsigned code = codes[k];
       if (row >= rows || k >= columns) {
-        if (code == 0) continue;
+        if (code == padding) continue;
         return Error("Verify: padding at row %zu, segment %zu, k %zu holds code %u", panel * kPanelRows + row, segment,
                      k0 + k, code);
       }
@@ -479,7 +523,9 @@ inline Status VerifyPacked(const PackedMatrix& w) {
   for (size_t panel = 0; panel < panels && status.ok(); ++panel) {
     status = VerifyScales(w, panel);
     for (size_t segment = 0; segment < segments; ++segment) {
-      for (size_t k = 0; k < w.segment_k() && status.ok(); k += kBlockK) status = VerifyBlock(w, panel, segment, k);
+      for (size_t k = 0; k < w.segment_k() && status.ok(); k += w.block_k()) {
+        status = VerifyBlock(w, panel, segment, k);
+      }
     }
   }
   return status;
@@ -508,15 +554,18 @@ LUTRA_MEMBER PackedMatrix PackedMatrix::Ks(size_t begin, size_t end) const {
   const size_t group = scales_.group_k;
   const bool whole = segments_ > 1;
   const auto fits = [&](size_t v) {
-    return whole ? segment_k_ == 0 || v % segment_k_ == 0 : v % kBlockK == 0 && (group == 0 || v % group == 0);
+    return whole ? segment_k_ == 0 || v % segment_k_ == 0 : v % block_k() == 0 && (group == 0 || v % group == 0);
   };
   if (begin > end || end > k() || !fits(begin) || (end != k() && !fits(end))) {
     Fail("Ks: [%zu, %zu) must begin and end at multiples of %s (or at k = %zu)", begin, end,
-         whole ? "segment_k" : "32 and of group_k", k());
+         whole                    ? "segment_k"
+         : unit_ == Unit::kTriple ? "96 and of group_k"
+                                  : "32 and of group_k",
+         k());
   }
   PackedMatrix m = *this;
   const size_t segment = segment_k_ == 0 ? 0 : begin / segment_k_;
-  m.codes_ += (whole ? segment * blocks_per_segment() : begin / kBlockK) * block_bytes();
+  m.codes_ += (whole ? segment * blocks_per_segment() : begin / block_k()) * block_bytes();
   const size_t first_group = group == 0 ? 0 : whole ? segment * groups_per_segment_ : begin / group;
   const size_t skip = first_group * kPanelRows * SizeOf(scales_.type);
   m.scale_ += skip;

@@ -18,8 +18,18 @@
 //   [row / 16: 2][k / 8: 4][row % 16: 16], bit k % 8. 16 neighbouring bytes are 16 rows at the same 8 k: both nibbles
 //   index a table of 16 sums of four activations, and 16 lookups are one byte shuffle.
 //
-// Each segment of K is padded to whole blocks, the rows to whole panels; padding is zero bits and zero scales, and
-// activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target and no vector length.
+// Unit::kTriple takes ternary codes alone, three in five bits: blocks of 96 k x 32 rows, 640 bytes each. Triple t of a
+// row is k = t, 32 + t and 64 + t of the block; its number 9 v0 + 3 v1 + v2 of the values -1, 0, 1 lies in -13 ... 13
+// and is kept as a sign and an index of 4 bits, the magnitude. Eight triples from t = 8 g have 160 bytes at 160 g:
+//
+//   [row: 32], the sign of triple 8 g + i in bit 7 - i, then [i / 2: 4][row: 32], the index of triple 8 g + i in the
+//   low nibble for even i, in the high one for odd i. An index finds one of 14 sums of three activations in a table,
+//   the sign is applied to what was found. Indices 14 and 15, and a sign beside index 0, belong to no triple: they
+//   count as three values of 0, and Verify refuses them.
+//
+// Each segment of K is padded to whole blocks, the rows to whole panels; padding is zero bits (code 0, in kTriple code
+// 1) and zero scales, and activations are zero there. Scales: [panel][group][32 rows]. The layout depends on no target
+// and no vector length.
 #pragma once
 #include <bit>
 #include <cstdlib>
@@ -36,9 +46,17 @@ inline constexpr size_t kPanelRows = 32, kBlockK = 32;
 
 // Which bytes neighbour each other, drawn above; each unit has its kernels.
 enum class Unit : uint8_t {
-  kLane32,   // all algorithms but shuffle_table and float_table
-  kByteRow,  // those two; int_lanes and tile through the codes
+  kLane32,   // all algorithms but those of the other units
+  kByteRow,  // shuffle_table, float_table; int_lanes and tile through the codes
+  kTriple,   // triple_table; int_lanes and tile through the codes. Ternary formats only
 };
+
+// k of a block of each unit, a multiple of kBlockK.
+inline constexpr size_t kTripleBlockK = 96, kMostBlockK = 96;
+constexpr size_t BlockKOf(Unit unit) { return unit == Unit::kTriple ? kTripleBlockK : kBlockK; }
+constexpr size_t BlockBytesOf(Unit unit, const FormatInfo& f) {
+  return unit == Unit::kTriple ? kTripleBlockK / 3 * kPanelRows * 5 / 8 : size_t{128} * f.bits;
+}
 
 // What to pack: w[n, segments * segment_k]. Segments are the pieces of K that RowMap gathers (convolution taps);
 // a plain matrix has one.
@@ -98,7 +116,7 @@ class PackedMatrix {
 
   // Output rows [begin, end) as a matrix of the same blob. begin is a multiple of 32; end too, or n().
   PackedMatrix Rows(size_t begin, size_t end) const;
-  // Columns [begin, end) of K. begin is a multiple of 32 and of group_k, end too or k(); of whole segments where
+  // Columns [begin, end) of K. begin is a multiple of block_k() and of group_k, end too or k(); of whole segments where
   // there are several.
   PackedMatrix Ks(size_t begin, size_t end) const;
 
@@ -111,9 +129,10 @@ class PackedMatrix {
   LUTRA_MEMBER const Scales& scales() const { return scales_; }
   LUTRA_MEMBER size_t groups() const { return scales_.group_k == 0 ? 1 : groups_per_segment_ * segments_; }
   LUTRA_MEMBER size_t groups_per_segment() const { return groups_per_segment_; }
-  LUTRA_MEMBER size_t blocks_per_segment() const { return (segment_k_ + kBlockK - 1) / kBlockK; }
+  LUTRA_MEMBER size_t block_k() const { return BlockKOf(unit_); }
+  LUTRA_MEMBER size_t blocks_per_segment() const { return (segment_k_ + block_k() - 1) / block_k(); }
   LUTRA_MEMBER size_t panels() const { return (n_ + kPanelRows - 1) / kPanelRows; }
-  LUTRA_MEMBER size_t block_bytes() const { return size_t{128} * format_.bits; }
+  LUTRA_MEMBER size_t block_bytes() const { return BlockBytesOf(unit_, format_); }
 
   // The stored code of (row, k), its scale and offset. Row and k are not checked.
   unsigned Code(size_t row, size_t k) const;
@@ -182,6 +201,11 @@ namespace internal {
 
 constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
 
+// Whether the values are -1, 0, 1 as codes 0, 1, 2 of two bits.
+constexpr bool IsTernary(const FormatInfo& f) {
+  return f.map == Map::kAffine && f.bits == 2 && f.zero_x2 == 2 && f.codes == 3;
+}
+
 // Everything that is wrong with a spec, whether it comes from a caller or from a file.
 inline Status CheckSpec(const PackSpec& s) {
   const FormatInfo& f = s.format;
@@ -215,7 +239,11 @@ inline Status CheckSpec(const PackSpec& s) {
   if (f.id < 0x8000 && own && f != Ternary::info && (f.map == Map::kTable || f != IntFormat(f.bits, f.zero_x2))) {
     return Error("format: id is 0x%x, which is lutra's and not this format; a format of yours begins at 0x8000", f.id);
   }
-  if (s.unit > Unit::kByteRow) return Error("unit is %d, allowed are 0 and 1", static_cast<int>(s.unit));
+  if (s.unit > Unit::kTriple) return Error("unit is %d, allowed are 0 ... 2", static_cast<int>(s.unit));
+  if (s.unit == Unit::kTriple && !IsTernary(f)) {
+    return Error("unit is kTriple, which takes ternary formats (affine, bits 2, zero_x2 2, codes 3), format is %s",
+                 f.name.data());
+  }
   if (!IsFloat(s.scales.type)) {
     return Error("scales: type is %s, allowed are f32, bf16, f16", NameOf(s.scales.type));
   }
@@ -249,11 +277,11 @@ inline constexpr size_t kTooManyBytes = SIZE_MAX / 8;
 inline PackedLayout LayoutOf(const PackSpec& s) {
   PackedLayout l;
   l.panels = (s.n + kPanelRows - 1) / kPanelRows;
-  l.blocks_per_segment = (s.segment_k + kBlockK - 1) / kBlockK;
+  l.blocks_per_segment = (s.segment_k + BlockKOf(s.unit) - 1) / BlockKOf(s.unit);
   l.blocks = l.blocks_per_segment * s.segments;
   l.groups_per_segment = s.scales.group_k == 0 ? 1 : (s.segment_k + s.scales.group_k - 1) / s.scales.group_k;
   l.groups = s.scales.group_k == 0 ? 1 : l.groups_per_segment * s.segments;
-  l.panel_bytes = l.blocks * 128 * s.format.bits;
+  l.panel_bytes = l.blocks * BlockBytesOf(s.unit, s.format);
   l.scale_panel_bytes = l.groups * kPanelRows * SizeOf(s.scales.type);
   const auto section = [&](size_t count, size_t each, size_t at) {
     size_t size = 0;
@@ -278,6 +306,29 @@ constexpr FieldAt FieldOf(size_t plane_at, unsigned b, size_t row, size_t k) {
   return {plane_at + k / unit_k * 128 + row * 4 + in_unit % 4, static_cast<unsigned>(in_unit / 4) * b};
 }
 
+// The codes of a triple, by sign << 4 | index. Where there is no such triple: of three values of 0.
+struct TripleCodes {
+  uint8_t of[32][3] = {};
+};
+constexpr TripleCodes MakeTripleCodes() {
+  TripleCodes codes;
+  for (auto& none : codes.of) none[0] = none[1] = none[2] = 1;
+  for (int i = 0; i < 27; ++i) {
+    uint8_t* triple = codes.of[i < 13 ? 16 | (13 - i) : i - 13];
+    triple[0] = static_cast<uint8_t>(i / 9);
+    triple[1] = static_cast<uint8_t>(i / 3 % 3);
+    triple[2] = static_cast<uint8_t>(i % 3);
+  }
+  return codes;
+}
+inline constexpr TripleCodes kTripleCodes = MakeTripleCodes();
+// sign << 4 | index of triple t of a row.
+constexpr unsigned TripleIn(const uint8_t* block, size_t row, size_t t) {
+  const uint8_t* eight = block + t / 8 * 160 + row;
+  const unsigned sign = eight[0] >> (7 - t % 8) & 1u, index = eight[32 + t % 8 / 2 * 32] >> (t % 2 * 4) & 15u;
+  return sign << 4 | index;
+}
+
 inline unsigned CodeIn(const uint8_t* block, const FormatInfo& f, Unit unit, size_t row, size_t k) {
   unsigned code = 0, done = 0;
   if (unit == Unit::kByteRow) {
@@ -285,6 +336,7 @@ inline unsigned CodeIn(const uint8_t* block, const FormatInfo& f, Unit unit, siz
     for (unsigned p = 0; p < f.bits; ++p) code |= (unsigned{at[size_t{128} * p]} >> k % 8 & 1u) << p;
     return code;
   }
+  if (unit == Unit::kTriple) return kTripleCodes.of[TripleIn(block, row, k % 32)][k / 32];
   size_t plane_at = 0;
   for (const unsigned b : f.planes) {
     if (b == 0) break;
