@@ -83,14 +83,14 @@ def points_of(rows):
     points = []
     for row in rows:
         m = re.fullmatch(r"\w+/(\w+)/\d+x\d+/M:(\d+)/(cache|dram)/threads:1", row["name"])
-        if not m or row["error"] or "bits" not in row:
+        if not m or row["error"] or "bits" not in row or row["name"].startswith("tile_half/"):
             continue
         x = "bf16 x " if row["name"].startswith("bf16_dot/") else "f32 x " if row["name"].startswith("tile/") else ""
         kind = ("f32 x " if not x and row["label"].get("limit") == "fma" else x) + m[1]
         at = (int(m[2]), m[3] == "dram", row["bits"])
         points.append((kind, "lutra", *at, row["gmacs"]))
         for peer, ratio in report.peers_of(row).items():
-            if peer not in ("rounded", "1thread", "tile") and ratio > 0:
+            if peer not in ("rounded", "1thread", "tile", "f32x") and ratio > 0:
                 points.append((kind, peer, *at, row["gmacs"] / ratio))
     return points
 

@@ -34,6 +34,7 @@ double GemmCase::weight_bytes() const {
 std::string GemmCase::Name() const {
   std::string kind = group == 0 ? format.name.data() : Format("%s_g%zu", format.name.data(), group);
   if (act.bits != 8) kind += Format("_a%d%s", act.bits, act.is_signed ? "" : "u");
+  if (x_type != lutra::DType::kF32) kind += Format("_%sx", NameOf(x_type));
   return Format("%s/%zux%zu/M:%zu/%s", kind.c_str(), n, k, m, cold ? "dram" : "cache");
 }
 
@@ -87,6 +88,10 @@ GemmRun::GemmRun(const GemmCase& c, lutra::Context& context)
   x_.resize(c.m * c.k);
   for (float& v : x_) v = c.input == Input::kConstant ? 1.0f : random.Normal();
   for (size_t m = 0; m < c.m && c.input == Input::kOutlier; ++m) x_[m * c.k + m % c.k] *= 100.0f;
+  for (size_t i = 0; i < x_.size() && c.x_type != lutra::DType::kF32; ++i) {
+    x16_.push_back(c.x_type == lutra::DType::kBF16 ? lutra::ToBF16(x_[i]).bits : lutra::ToF16(x_[i]).bits);
+    x_[i] = lutra::LoadFloat(x16_.data(), c.x_type, static_cast<ptrdiff_t>(i));
+  }
   y_.resize(c.m * c.n);
   if (!c.cold) {
     copies_.push_back(weights_->packed.matrix());
@@ -109,6 +114,8 @@ lutra::GemmCall GemmRun::Call() {
   lutra::GemmCall call;
   if (case_.float_x) {
     call.x = x;
+    if (!x16_.empty()) call.x.data = x16_.data();
+    call.x.type = case_.x_type;
   } else {
     call.xq = &activations_.Quantize(x, *context_, case_.act);
   }
@@ -244,6 +251,14 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       tile = std::make_unique<GemmRun>(by_tile, b.context);
       tile->Check();
       row.rivals.push_back(tile->AsPiece("tile"));
+    }
+    std::unique_ptr<GemmRun> full;
+    if (c.x_type != lutra::DType::kF32) {
+      GemmCase by_f32 = c;
+      by_f32.x_type = lutra::DType::kF32;
+      full = std::make_unique<GemmRun>(by_f32, b.context);
+      full->Check();
+      row.rivals.push_back(full->AsPiece("f32x"));
     }
     std::vector<std::unique_ptr<GemmPeer>> peers;  // they know 8 bits alone
     if (c.act.bits == 8) peers = GemmPeers(run, b.team.workers());

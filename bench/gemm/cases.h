@@ -47,11 +47,12 @@ struct GemmCase {
   lutra::ActSpec act = {};
   lutra::GemmAlgo algo = lutra::GemmAlgo::kAuto;
   Input input = Input::kNormal;
+  lutra::DType x_type = lutra::DType::kF32;  // of float_x
   size_t groups() const { return group == 0 ? 1 : (k + group - 1) / group; }
   double macs() const { return static_cast<double>(m) * static_cast<double>(n) * static_cast<double>(k); }
   // What a call has to read of the weights: codes and scales of the asked shape.
   double weight_bytes() const;
-  std::string Name() const;  // "ternary/2560x2560/M:1/cache", "int4_g32/...", "int1_a2u/..."
+  std::string Name() const;  // "ternary/2560x2560/M:1/cache", "int4_g32/...", "int1_a2u/...", "ternary_bf16x/..."
 };
 
 // Random weights, packed. The last ones are kept: rows of one matrix follow each other.
@@ -82,7 +83,7 @@ class GemmRun {
 
   const GemmCase& shape() const { return case_; }
   const GemmWeights& weights() const { return *weights_; }
-  const std::vector<float>& x() const { return x_; }  // [m][k]
+  const std::vector<float>& x() const { return x_; }  // [m][k], as its type holds it
   float Weight(size_t n, size_t k) const {
     const float scale = weights_->scales[case_.group == 0 ? 0 : n * case_.groups() + k / case_.group];
     const unsigned code = weights_->codes[n * case_.k + k];
@@ -103,6 +104,7 @@ class GemmRun {
   lutra::GemmAlgo algo_;
   std::shared_ptr<const GemmWeights> weights_;
   std::vector<float> x_, y_;
+  std::vector<uint16_t> x16_;  // the same where x_type is of 16 bits
   std::vector<lutra::PackedMatrix> copies_;
   size_t next_ = 0;
   lutra::ActivationBuffer activations_;
