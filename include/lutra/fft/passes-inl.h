@@ -30,10 +30,11 @@ HWY_INLINE void StorePoint(FftPoint v, char* p) {
   StoreReal(v.im, p + kSlot / 2);
 }
 
-// Each pass: one transform, group q of member m. kGroupsOutside: better where the batch is contiguous in column order.
-// Elsewhere groups are inside: the other order makes GCC keep all offsets of a group, in vector registers.
+// Each pass: one transform, group q of member m. kIndexed: by the index table. kGroupsOutside: better where the batch
+// is contiguous in column order. Elsewhere groups are inside: the other order makes GCC keep all offsets of a group, in
+// vector registers.
 struct RowForward1 {  // image row -> work[0 ... R / 2][q]
-  static constexpr bool kGroupsOutside = false;
+  static constexpr bool kGroupsOutside = false, kIndexed = true;
   template <int kR>
   static HWY_INLINE void Group(const fft::Pass&, const int32_t* index, size_t q, size_t, const char* in, char* out) {
     const FftTag d;
@@ -77,7 +78,7 @@ struct RowForward2Real {  // work[0 or R / 2][.], real -> half of the columns
   }
 };
 struct ColumnForward {  // column -> work[.][q]
-  static constexpr bool kGroupsOutside = false;
+  static constexpr bool kGroupsOutside = false, kIndexed = true;
   template <int kR>
   static HWY_INLINE void Group(const fft::Pass&, const int32_t* index, size_t q, size_t, const char* in, char* out) {
     const FftTag d;
@@ -92,7 +93,7 @@ struct ColumnForward {  // column -> work[.][q]
   }
 };
 struct ColumnMiddle {  // work[q][.]: forward, times the spectrum with re and im exchanged, forward again: that is back
-  static constexpr bool kGroupsOutside = false;
+  static constexpr bool kGroupsOutside = false, kIndexed = false;
   template <int kR>
   static HWY_INLINE void Group(const fft::Pass& p, const int32_t*, size_t q, size_t m, const char*, char* out) {
     const FftTag d;
@@ -121,7 +122,7 @@ constexpr bool ColumnBackSkips([[maybe_unused]] int r) {
 #endif
 }
 struct ColumnBack {  // work[.][q] -> column, exchanged back
-  static constexpr bool kGroupsOutside = false;
+  static constexpr bool kGroupsOutside = false, kIndexed = true;
   template <int kR>
   static HWY_INLINE void Group(const fft::Pass&, const int32_t* index, size_t q, size_t, const char* in, char* out) {
     FftPoint x[kR];
@@ -158,7 +159,7 @@ struct RowBack2Real {  // half of the columns -> work[0 or R / 2][.], real
   }
 };
 struct RowBack1 {  // work[0 ... R / 2][q] -> image row
-  static constexpr bool kGroupsOutside = false;
+  static constexpr bool kGroupsOutside = false, kIndexed = true;
   template <int kR>
   static HWY_INLINE void Group(const fft::Pass&, const int32_t* index, size_t q, size_t, const char* in, char* out) {
     const FftTag d;
@@ -192,7 +193,10 @@ HWY_NOINLINE void RunPass(const fft::Pass& pass) {
     char* out = p.out;
     for (size_t m = 0; m < p.batch; ++m, in += p.in_step, out += p.out_step) {
       const int32_t* index = p.index;
-      for (size_t q = 0; q < p.groups; ++q, index += kR) Kind::template Group<kR>(p, index, q, m, in, out);
+      for (size_t q = 0; q < p.groups; ++q) {
+        Kind::template Group<kR>(p, index, q, m, in, out);
+        if constexpr (Kind::kIndexed) index += kR;
+      }
     }
   }
 }
