@@ -27,7 +27,8 @@ std::vector<size_t> Sample(size_t count, size_t most) {
 }  // namespace
 
 double GemmCase::weight_bytes() const {
-  const double codes = static_cast<double>(n) * static_cast<double>(k) * format.bits / 8;
+  const double bits = unit == lutra::Unit::kTriple ? 5.0 / 3.0 : format.bits;
+  const double codes = static_cast<double>(n) * static_cast<double>(k) * bits / 8;
   return group == 0 ? codes : codes + 2.0 * static_cast<double>(n * groups());
 }
 
@@ -82,7 +83,7 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c) {
   return made;
 }
 
-GemmRun::GemmRun(const GemmCase& c, lutra::Context& context)
+GemmRun::GemmRun(const GemmCase& c, lutra::Context& context, std::span<std::byte> cold)
     : case_(c), context_(&context), algo_(c.algo), weights_(WeightsOf(c)) {
   Random random(c.m * 17 + c.k);
   x_.resize(c.m * c.k);
@@ -98,7 +99,7 @@ GemmRun::GemmRun(const GemmCase& c, lutra::Context& context)
     return;
   }
   const size_t bytes = weights_->packed.bytes().size(), pitch = (bytes + 63) / 64 * 64;
-  const std::span<std::byte> memory = ColdMemory();
+  const std::span<std::byte> memory = cold.empty() ? ColdMemory() : cold;
   const size_t most = Flags().smoke ? 2 : memory.size() / pitch;
   for (size_t i = 0; i < most; ++i) {
     std::memcpy(memory.data() + i * pitch, weights_->packed.bytes().data(), bytes);
@@ -197,7 +198,11 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
   const bool has_rounded = rounded != nullptr;
   const GemmCase other = has_rounded ? *rounded : GemmCase();
   Register(op + "/" + c.Name(), all_threads, [=](Bench& b) {
-    GemmRun run(c, b.context);
+    // Weights in another unit beside those of int_dot: each has a half of what no cache holds.
+    const bool other_unit = c.unit == lutra::Unit::kTriple;
+    const std::span<std::byte> cold = c.cold ? ColdMemory() : std::span<std::byte>();
+    const std::span<std::byte> own = other_unit ? cold.first(cold.size() / 2 / 64 * 64) : cold;
+    GemmRun run(c, b.context, own);
     if (run.Algo() == lutra::GemmAlgo::kAuto) {  // forced, and not of this CPU or target: a row without figures
       for (auto _ : b.state) b.state.SetIterationTime(0);
       return b.state.SetLabel("cannot run here");
@@ -228,16 +233,17 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
     lutra::Context alone;
     if (all_threads) {  // the same on one thread: vs_1thread is what the others are worth
       alone.set_target(Flags().target);
-      single = std::make_unique<GemmRun>(c, alone);
+      single = std::make_unique<GemmRun>(c, alone, own);
       single->Check();
       row.rivals.push_back(single->AsPiece("1thread"));
     }
     std::unique_ptr<GemmRun> dots;
-    if (c.act.planes) {  // the other algorithm on the same codes
+    if (c.act.planes || other_unit) {  // the other algorithm on the same codes
       GemmCase by_dots = c;
       by_dots.algo = lutra::GemmAlgo::kIntDot;
       by_dots.act.planes = false;
-      dots = std::make_unique<GemmRun>(by_dots, b.context);
+      by_dots.unit = lutra::Unit::kLane32;
+      dots = std::make_unique<GemmRun>(by_dots, b.context, cold.subspan(other_unit ? own.size() : 0));
       if (dots->Algo() == by_dots.algo) {  // SSE2 has none
         dots->Check();
         row.rivals.push_back(dots->AsPiece("int_dot"));
@@ -261,7 +267,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       row.rivals.push_back(full->AsPiece("f32x"));
     }
     std::vector<std::unique_ptr<GemmPeer>> peers;  // they know 8 bits alone
-    if (c.act.bits == 8) peers = GemmPeers(run, b.team.workers());
+    if (c.act.bits == 8 && !other_unit) peers = GemmPeers(run, b.team.workers());
     for (const auto& peer : peers) {
       const double error = run.ErrorOf(peer->Run());
       if (!(error < 0.03)) {

@@ -66,9 +66,10 @@ std::shared_ptr<const GemmWeights> WeightsOf(const GemmCase& c);
 // A multiplication with everything it needs, ready to run.
 class GemmRun {
  public:
-  GemmRun(const GemmCase& c, lutra::Context& context);
+  // cold: where copies of the weights of a cold case are, all of ColdMemory() where it is empty.
+  GemmRun(const GemmCase& c, lutra::Context& context, std::span<std::byte> cold = {});
 
-  // The algorithm of all calls from now on.
+  // The algorithm of all calls from now on, in place of the case's.
   void Force(lutra::GemmAlgo algo) { algo_ = algo; }
   // The algorithm that a call runs by; kAuto where the forced one cannot.
   lutra::GemmAlgo Algo();
