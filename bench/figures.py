@@ -26,11 +26,14 @@ TABLE = (
     ("ternary 2560 x 2560, M = 128", "int_dot/ternary/2560x2560/M:128/cache"),
     ("4 bit, groups of 128, M = 128", "int_dot/int4_g128/2560x2560/M:128/cache"),
     ("f32 x ternary, M = 64", "tile/ternary/2560x2560/M:64/cache"),
-    ("depthwise 7x7, 56 x 56 x 96", "direct/56x56x96/K:7/nhwc"),
-    ("depthwise 13x13, 56 x 56 x 128", "direct/56x56x128/K:13/nhwc"),
+    ("depthwise 3x3, 56 x 56 x 96", "direct/56x56x96/K:3/nhwc"),
+    ("depthwise 7x7, 56 x 56 x 96", "fft/56x56x96/K:7/warm"),
+    ("depthwise 13x13, 56 x 56 x 128", "fft/56x56x128/K:13/warm"),
+    ("depthwise 31x31, 56 x 56 x 128", "fft/56x56x128/K:31/warm"),
+    ("depthwise 51x51, 56 x 56 x 96", "fft/56x56x96/K:51/warm"),
     ("Inception mixer, 56 x 56 x 96", "inception/56x56x96/nhwc"),
 )
-FILTER = r"^(int_dot|tile)/.*2560x2560/M:(1|4|8|32|64|128|512)/.*threads:1|56x56x(96|128)/(K:(7|13)/)?nhwc"
+FILTER = r"^(int_dot|tile)/.*2560x2560/M:(1|4|8|32|64|128|512)/.*threads:1|56x56x(96|128)/(K:3/)?nhwc|^fft/56x56x(96/K:(7|51)|128/K:(13|31))/warm/threads:1"
 COLOURS = ("#1f5fa8", "#c8501e", "#2e8540", "#8a3fa0", "#d4a017", "#17a2a8", "#a01f3c", "#5a5a5a", "#7fb3e6", "#f0a080",
            "#90d090", "#d0a0e0", "#222222", "#6b7a1e")
 DASHES = ("", "6 3")
