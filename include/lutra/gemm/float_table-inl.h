@@ -127,7 +127,8 @@ HWY_INLINE void AddFloatPiece(const uint8_t* HWY_RESTRICT panel, size_t planes, 
     const hn::Repartition<uint16_t, decltype(df)> d16;
     const hn::Rebind<uint8_t, decltype(df)> d8;
     const auto upper = hn::Set(d16, uint16_t{1 << 12});
-    const auto one = hn::Set(df, 1.0f);
+    auto one = hn::Set(df, 1.0f);
+    asm("" : "+v"(one.raw));  // Clang adds where it knows that the factor is 1 (127 -> 146 GMAC/s, 4 rows, Clang 19)
     WithAccumulators<4 * kRows>(df, [&](auto&... sum) LUTRA_TILE {  // [row of x][odd][half]
       for (size_t b = 0; b < blocks; ++b, w += stride) {
         __builtin_prefetch(w + ahead, 0, 2);
