@@ -379,8 +379,8 @@ HWY_INLINE void DotPanel(const GemmCall& c, size_t p, size_t m, size_t end) {
     m += rows;
   }
 }
-// Rows of x in blocks that L1 holds for the most part, while they pass panels that L2 holds (up to 1.05 times as fast as
-// 64 rows at a time; 2 bits in groups of 64, M = 128, AVX-512).
+// Rows of x in blocks that L1 holds for the most part, while they pass panels that L2 holds (up to 1.05 times as fast
+// as 64 rows at a time; 2 bits in groups of 64, M = 128, AVX-512).
 template <class Planes>
 void DotRectangle(const GemmCall& c, const internal::GemmTile& tile) {
   constexpr size_t kRows = 16, kPanelsBytes = size_t{256} << 10;
