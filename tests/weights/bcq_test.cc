@@ -291,13 +291,15 @@ TEST(Bcq, ProductsByEachAlgorithm) {
             context.Check();
             for (size_t i = 0; i < y.size(); ++i) {
               double exact = 0, size = 0;
+              const size_t m = i / kN;
               for (size_t j = 0; j < k; ++j) {
-                const double v = call == &floats ? double{x[i / kN * k + j]}
-                                                 : ints.xq->Row(i / kN)[j] * double{ints.xq->Scale(i / kN, 0)};
+                const double v =
+                    call == &floats ? double{x[m * k + j]} : ints.xq->Row(m)[j] * double{ints.xq->Scale(m, 0)};
                 exact += v * coded.Value(i % kN, j);
                 for (size_t p = 0; p < planes; ++p) size += std::fabs(v) * std::fabs(coded.Alpha(i % kN, p, j));
               }
-              const double roundings = 60.0 + 4.0 * static_cast<double>(planes) * static_cast<double>(k / 32 + 1);
+              const size_t spans = planes * (k / 32 + 1);
+              const double roundings = 60.0 + 4.0 * static_cast<double>(spans);
               ASSERT_NEAR(double{y[i]}, exact, roundings * 0x1p-24 * size) << target << ' ' << k << ' ' << planes;
             }
           }

@@ -157,8 +157,8 @@ SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape
   const size_t blocks = (s.c + kTapBlock - 1) / kTapBlock, workers = std::max<size_t>(executor.workers, 1);
   const size_t row_n = static_cast<size_t>(l.rows->size), column_n = static_cast<size_t>(l.columns->size);
   const size_t worker_doubles = SpectraScratchDoubles(s.kh, s.kw, *l.rows);
-  const SharedBytes spectra(
-      internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(*l.rows, *l.columns)) * sizeof(float));
+  SharedBytes spectra(internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(*l.rows, *l.columns)) *
+                      sizeof(float));
   const size_t half = static_cast<size_t>(l.rows->Half());
   const SharedBytes memory(internal::CheckedSize("DepthwisePlan: scratch", workers, worker_doubles) * sizeof(double) +
                            half * sizeof(RowFrequency) + 2 * (row_n + column_n) * sizeof(double) + blocks);

@@ -48,7 +48,8 @@ constexpr double DirectCost(const DepthwiseShape& s) {
   const double inside =
       TapsOf(s.h, s.out_h, s.kh, g.dil_h, g.top).mean * TapsOf(s.w, s.out_w, s.kw, g.dil_w, g.left).mean;
   const double walked = static_cast<double>(s.kh * s.kw);
-  const auto outputs = static_cast<double>(s.out_h * ((s.out_w + 7) / 8 * 8));
+  const size_t columns = (s.out_w + 7) / 8 * 8;
+  const auto outputs = static_cast<double>(s.out_h * columns);
   return 0.28 * (s.out_w < 16 ? 1.2 : 1.0) * outputs * (7 + inside + (walked - inside) / 8);
 }
 // Points of the larger transforms leave L2.
