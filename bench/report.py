@@ -54,7 +54,7 @@ def time_text(us):
 def rate_text(row):
     parts = []
     if "gmacs" in row:
-        parts.append(f"{row['gmacs']:.3g} GMAC/s")
+        parts.append(f"{row['gmacs']:.3g} GMAC/s" if row["gmacs"] < 1000 else f"{row['gmacs']:.0f} GMAC/s")
     if "gbs" in row:
         parts.append(f"{row['gbs']:.3g} GB/s")
     return ", ".join(parts)
