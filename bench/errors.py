@@ -28,9 +28,7 @@ def table(rows):
 
 
 def main():
-    own, flags = (sys.argv[1:], [])
-    if "--" in own:
-        own, flags = own[:own.index("--")], own[own.index("--") + 1:]
+    own, flags = report.split_flags(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path)
     parser.add_argument("--json", nargs="+", type=pathlib.Path, help="what --benchmark_out wrote, instead of a run")

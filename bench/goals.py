@@ -28,9 +28,7 @@ def judge(goal, row):
 
 
 def main():
-    own, flags = (sys.argv[1:], [])
-    if "--" in own:
-        own, flags = own[:own.index("--")], own[own.index("--") + 1:]
+    own, flags = report.split_flags(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, required=True)
     parser.add_argument("--goals", type=pathlib.Path, default=pathlib.Path(__file__).with_name("goals.json"))

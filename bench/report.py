@@ -17,6 +17,14 @@ BENCHES = ("bench_gemm", "bench_depthwise", "bench_channel_split")
 SUFFIX = "/iterations:1/manual_time"
 
 
+def split_flags(arguments):
+    """(a script's own arguments, the flags after -- that go to the benches)."""
+    if "--" not in arguments:
+        return arguments, []
+    at = arguments.index("--")
+    return arguments[:at], arguments[at + 1:]
+
+
 def run_bench(program, pattern, flags=()):
     """The parsed JSON of one run of a bench program."""
     with tempfile.TemporaryDirectory() as folder:
@@ -109,9 +117,7 @@ def svg(context, rows):
 
 
 def main():
-    own, flags = (sys.argv[1:], [])
-    if "--" in own:
-        own, flags = own[:own.index("--")], own[own.index("--") + 1:]
+    own, flags = split_flags(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("benches", nargs="*", metavar="BENCH", help="programs of the build; all of them by default")
     parser.add_argument("--build", type=pathlib.Path, help="a build folder")

@@ -112,6 +112,16 @@ inline float XAt(const GemmCall& c, size_t m, size_t segment, size_t k) {
   return static_cast<float>(c.xq->Row(r)[k]) * c.xq->Scale(r, c.xq->spec.group_k == 0 ? 0 : k / c.xq->spec.group_k);
 }
 
+// acc with the sum of a span; parts: sums of its x by k mod 16.
+inline float AddSpan(const GemmCall& c, size_t n, const internal::Span& s, float t, float (&parts)[16], float acc) {
+  acc = std::fma(t, c.w.ScaleOf(n, s.weight_group), acc);
+  if (!c.w.scales().has_offset) return acc;
+  for (size_t apart = 8; apart != 0; apart /= 2) {
+    for (size_t i = 0; i < apart; ++i) parts[i] = parts[i] + parts[i + apart];
+  }
+  return std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
+}
+
 // Output (m, n) before the epilogue, float path.
 inline float Float(const GemmCall& c, size_t m, size_t n) {
   float acc = 0.0f;
@@ -125,13 +135,7 @@ inline float Float(const GemmCall& c, size_t m, size_t n) {
         t = std::fma(x, internal::ValueOf(c.w.format(), c.w.table(), code), t);
         parts[k % 16] = parts[k % 16] + x;
       }
-      acc = std::fma(t, c.w.ScaleOf(n, s.weight_group), acc);
-      if (c.w.scales().has_offset) {
-        for (size_t apart = 8; apart != 0; apart /= 2) {
-          for (size_t i = 0; i < apart; ++i) parts[i] = parts[i] + parts[i + apart];
-        }
-        acc = std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
-      }
+      acc = AddSpan(c, n, s, t, parts, acc);
       k0 = s.k1;
     }
   }
@@ -165,13 +169,7 @@ inline float Bf16Dot(const GemmCall& c, size_t m, size_t n) {
         }
         t = AddPair(t, x, v);
       }
-      acc = std::fma(t, c.w.ScaleOf(n, s.weight_group), acc);
-      if (c.w.scales().has_offset) {
-        for (size_t apart = 8; apart != 0; apart /= 2) {
-          for (size_t i = 0; i < apart; ++i) parts[i] = parts[i] + parts[i + apart];
-        }
-        acc = std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
-      }
+      acc = AddSpan(c, n, s, t, parts, acc);
       k0 = s.k1;
     }
   }
