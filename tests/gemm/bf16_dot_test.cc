@@ -61,25 +61,13 @@ TEST_P(Bf16DotMode, EqualsReferenceBitForBit) {
     for (const size_t k : Sizes{0, 1, 2, 31, 32, 33, 65, 100, 163}) {
       constexpr size_t kNs[] = {0, 1, 31, 32, 33, 65, 97, 161}, kGroups[] = {0, 2, 20, 32, 48, 64, 96};
       constexpr DType kXs[] = {DType::kF32, DType::kBF16, DType::kF16};
-      constexpr DType kYs[] = {DType::kF32, DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
-      constexpr DType kScaleTypes[] = {DType::kF32, DType::kBF16, DType::kF16};
       GemmSpec spec = Spec();
       spec.unit = random.Below(4) == 0 ? Unit::kByteRow : Unit::kLane32;
       spec.m = m;
       spec.n = kNs[i++ % std::size(kNs)];
       spec.k = k;
       spec.x_type = random.Of(kXs);
-      spec.x_pad = random.Below(3);
-      spec.scales = {random.Of(kGroups), random.Of(kScaleTypes), false, random.Below(3) == 0};
-      spec.y_type = random.Of(kYs);
-      spec.y_pad = random.Below(3);
-      spec.accumulate = IsFloat(spec.y_type) && random.Below(3) == 0;
-      spec.gather = random.Below(4) == 0;
-      if (spec.gather) spec.segments = 1 + random.Below(3);
-      spec.scatter = random.Below(4) == 0;
-      spec.fill = random.Below(3) == 0 ? Fill::kInvalidCodes : Fill::kRandom;
-      spec.edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
-      spec.seed = random.Next();
+      DrawFloatCall(random, random.Of(kGroups), &spec);
       GemmProblem problem(spec);
       Expect(problem);
       if (HasFatalFailure() || IsSkipped()) return;

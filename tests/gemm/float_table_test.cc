@@ -29,26 +29,16 @@ TEST_P(FloatTable, EqualsReferenceBitForBit) {
   constexpr size_t kMs[] = {0, 1, 2, 3, 4, 5, 7, 9}, kNs[] = {0, 1, 31, 32, 33, 65, 97};
   constexpr size_t kGroups[] = {0, 0, 32, 64, 96, 288, 320};
   constexpr DType kXs[] = {DType::kF32, DType::kBF16, DType::kF16};
-  constexpr DType kYs[] = {DType::kF32, DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
   Random random{GetParam().id};
   size_t i = 0;
   for (const size_t k : Sizes{0, 1, 3, 31, 32, 33, 70, 128, 255, 256, 257, 289, 511, 512, 513, 1057}) {
     for (const Fill fill : {Fill::kRandom, Fill::kZeroCodes, Fill::kInvalidCodes}) {
       GemmSpec spec = SpecOf(GetParam(), kMs[i % std::size(kMs)], kNs[i % std::size(kNs)], k);
       ++i;
-      spec.fill = fill;
       spec.x_type = random.Of(kXs);
-      spec.x_pad = random.Below(3);
-      spec.scales = {random.Of(kGroups), random.Of(kXs), false, random.Below(3) == 0};
+      DrawFloatCall(random, random.Of(kGroups), &spec);
       spec.scales.per_tensor = spec.scales.group_k == 0 && random.Below(2) == 0;
-      spec.y_type = random.Of(kYs);
-      spec.y_pad = random.Below(3);
-      spec.accumulate = IsFloat(spec.y_type) && random.Below(3) == 0;
-      spec.gather = random.Below(3) == 0;
-      if (spec.gather) spec.segments = 1 + random.Below(3);
-      spec.scatter = random.Below(4) == 0;
-      spec.edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
-      spec.seed = random.Next();
+      spec.fill = fill;
       GemmProblem problem(spec);
       DrawOutput(random, &problem);
       Compare(problem, {GemmAlgo::kFloatTable});

@@ -67,6 +67,22 @@ inline void DrawCall(Random& random, size_t most_segment_k, GemmSpec* spec) {
   spec->edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
   spec->seed = random.Next();
 }
+// The same for x of floats, with groups of `group_k`.
+inline void DrawFloatCall(Random& random, size_t group_k, GemmSpec* spec) {
+  constexpr DType kYs[] = {DType::kF32, DType::kF32, DType::kBF16, DType::kF16, DType::kI8, DType::kU8};
+  constexpr DType kScales[] = {DType::kF32, DType::kBF16, DType::kF16};
+  spec->x_pad = random.Below(3);
+  spec->scales = {group_k, random.Of(kScales), false, random.Below(3) == 0};
+  spec->y_type = random.Of(kYs);
+  spec->y_pad = random.Below(3);
+  spec->accumulate = IsFloat(spec->y_type) && random.Below(3) == 0;
+  spec->gather = random.Below(4) == 0;
+  if (spec->gather) spec->segments = 1 + random.Below(3);
+  spec->scatter = random.Below(4) == 0;
+  spec->fill = random.Below(3) == 0 ? Fill::kInvalidCodes : Fill::kRandom;
+  spec->edge = random.Below(2) == 0 ? Edge::kEnd : Edge::kBegin;
+  spec->seed = random.Next();
+}
 // A problem whose small outputs keep some of their bits.
 inline void DrawOutput(Random& random, GemmProblem* problem) {
   problem->e.out_scale = 0.25f;
