@@ -3,6 +3,7 @@
 #include "lutra/activations.h"
 #include "lutra/channel_split.h"
 #include "lutra/depthwise.h"
+#include "lutra/depthwise/merge.h"
 #include "lutra/gemm.h"
 #include "lutra/targets.h"
 #include "lutra/weights/bcq.h"
