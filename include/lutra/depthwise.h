@@ -3,6 +3,8 @@
 //   out[n, y, x, c] = finish(sum over ky, kx of taps[c, ky, kx] *
 //                            in[n, y * stride_h + ky * dil_h - top, x * stride_w + kx * dil_w - left, c])
 //
+// and with ConvGeometry::reweight the sum times KH * KW over the taps that meet the image.
+//
 // A DepthwiseKernel holds the taps, a DepthwisePlan fits it to one image size; both may allocate and Fail. Running
 // checks its arguments before it writes, and from then on neither allocates nor fails. docs/depthwise.md is the page.
 #pragma once

@@ -21,7 +21,8 @@ inline std::ostream& operator<<(std::ostream& os, const ConvCase& t) {
   return os << t.n << " x " << t.h << " x " << t.w << " x " << t.c << (t.layout == Layout::kNhwc ? " NHWC" : " NCHW")
             << ", kernel " << t.kh << " x " << t.kw << ", stride " << g.stride_h << ' ' << g.stride_w << ", dilation "
             << g.dil_h << ' ' << g.dil_w << ", padding " << static_cast<int>(g.pad) << ": " << g.top << ' ' << g.left
-            << ' ' << g.bottom << ' ' << g.right << ", epilogue " << t.epilogue << ", seed " << t.seed;
+            << ' ' << g.bottom << ' ' << g.right << (g.reweight ? ", re-weighted" : "") << ", epilogue " << t.epilogue
+            << ", seed " << t.seed;
 }
 
 // Whether a plan for this case exists.
@@ -74,6 +75,7 @@ inline std::vector<ConvCase> ConvCases() {
       if (random.Below(2) == 0) t.out_gaps = {random.Below(9), random.Below(4), random.Below(5)};
       t.epilogue = static_cast<int>(random.Below(4));
       t.seed = random.Next();
+      t.geometry.reweight = t.geometry.pad == Pad::kZero && t.seed % 3 == 0;
       if (!Possible(t)) continue;
       cases.push_back(t);
       ++found;

@@ -59,6 +59,15 @@ TEST(DepthwiseReference, ByHand) {
   g.left = 5;
   g.right = 0;
   EXPECT_EQ(Convolve(1, 1, {7}, 1, 2, {1, 2}, g), (Floats{0, 0, 0, 0, 0, 7, 14}));
+  g = {};
+  g.reweight = true;
+  EXPECT_EQ(Convolve(1, 3, {1, 10, 100}, 1, 4, row, g), (Floats{315, 321, 432, 64.5}));
+  EXPECT_EQ(Convolve(3, 3, {1, 1, 1, 1, 1, 1, 1, 1, 1}, 2, 3, {1, 2, 3, 4, 5, 6}, g),
+            (Floats{27, 31.5, 36, 27, 31.5, 36}));
+  g.dil_w = 2;
+  g.stride_w = 3;
+  g.left = g.right = 5;  // columns -5 -3 -1, -2 0 2, 1 3 5, 4 6 8
+  EXPECT_EQ(Convolve(1, 3, {1, 10, 100}, 1, 4, row, g), (Floats{0, 465, 63, 0}));
 }
 
 TEST(DepthwisePlan, SaysWhatItIs) {
@@ -129,6 +138,9 @@ TEST(DepthwiseKernel, RefusesBadTaps) {
   g = {};
   g.pad = static_cast<Pad>(9);
   EXPECT_EQ(message(good, g), "DepthwiseKernel: pad is 9, not a Pad");
+  g.pad = Pad::kReflect;
+  g.reweight = true;
+  EXPECT_EQ(message(good, g), "DepthwiseKernel: pad is reflect, reweight needs zero padding");
   taps[9 + 5] = std::numeric_limits<float>::infinity();
   EXPECT_EQ(message(good), "DepthwiseKernel: tap y 1, x 2 of channel 1 is inf, must be finite");
 }

@@ -140,6 +140,14 @@ Image Channels(Image image, size_t begin, size_t end) {
   return image;
 }
 
+// An image of one channel as c equal ones, in the same memory: one kernel for all channels, NCHW inputs.
+inline ConstImageView RepeatChannel(ConstImageView image, size_t c) {
+  if (image.c != 1) Fail("RepeatChannel: the image has %zu channels, must have 1", image.c);
+  image.c = c;
+  image.sc = 0;
+  return image;
+}
+
 // An image whose pixels lie at one distance (NHWC, also a channel range of one) as the matrix [n * h * w, c].
 template <class Image>
 auto Pixels(const Image& v) {

@@ -51,7 +51,8 @@ struct DepthwiseArgs {
   const int32_t* rows = nullptr;  // DepthwisePlan::row_map(), col_map()
   const int32_t* cols = nullptr;
   size_t mapped_cols = 0;
-  bool staged = false;  // in place: each task copies its input to scratch first
+  bool staged = false;              // in place: each task copies its input to scratch first
+  const float* row_taps = nullptr;  // DepthwisePlan::row_taps(), then col_taps(); null without reweight
   // by transforms
   const float* spectra = nullptr;
   fft::Length rows_by{}, columns_by{};
@@ -61,6 +62,11 @@ struct DepthwiseArgs {
   size_t task_rows = 1;      // output rows of an image (NHWC), of a plane (NCHW)
   size_t task_channels = 1;  // channels; in NHWC a multiple of kTapBlock, or all
 };
+
+// Of reweight: all taps over those that meet the image. 1 exactly where these are all.
+inline float Reweighting(const DepthwiseArgs& a, float row_taps, float col_taps) {
+  return static_cast<float>(a.kh) * static_cast<float>(a.kw) / (row_taps * col_taps);
+}
 
 // Task `task` of worker-owned scratch; args == nullptr runs nothing. Returns the target it is built for.
 using DepthwiseKernelFn = int64_t (*)(const DepthwiseArgs* args, size_t task, void* scratch);

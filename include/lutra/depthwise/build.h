@@ -47,6 +47,7 @@ inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeo
   }
   if (g.dil_h == 0 || g.dil_w == 0) Fail("%s: dilation is %zu x %zu, must be at least 1", what, g.dil_h, g.dil_w);
   if (g.pad > Pad::kReplicate) Fail("%s: pad is %d, not a Pad", what, static_cast<int>(g.pad));
+  if (g.reweight && g.pad != Pad::kZero) Fail("%s: pad is %s, reweight needs zero padding", what, NameOf(g.pad));
   constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
   if (taps.h > kMost || taps.w > kMost || internal::CheckedSize(what, taps.h, g.dil_h) > kMost ||
       internal::CheckedSize(what, taps.w, g.dil_w) > kMost) {
@@ -135,6 +136,13 @@ inline void FillMap(const Line& l, const LinePlan& p, int32_t* map) {
     map[i] = i < p.padded ? PaddedSource(static_cast<int64_t>(i) - l.before, static_cast<int64_t>(l.size), l.pad) : -1;
   }
 }
+inline void FillTaps(const Line& l, const LinePlan& p, const int32_t* map, float* taps) {
+  for (size_t i = 0; i < p.out; ++i) {
+    size_t inside = 0;
+    for (size_t k = 0; k < l.k; ++k) inside += map[i * p.stride + k * p.dil] >= 0;
+    taps[i] = inside == 0 ? std::numeric_limits<float>::infinity() : static_cast<float>(inside);
+  }
+}
 
 using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED(SpectraBlockFor, SpectraBlock)
@@ -214,7 +222,8 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   const DepthwiseShape shape{kernel.h, kernel.w, h, w, rows.out, cols.out, kernel.c, g, layout};
 
   DepthwisePlanParts p;
-  p.memory = SharedBytes((rows.mapped + cols.mapped) * sizeof(int32_t));
+  p.memory = SharedBytes((rows.mapped + cols.mapped) * sizeof(int32_t) +
+                         (g.reweight ? rows.out + cols.out : 0) * sizeof(float));
   p.h = h;
   p.w = w;
   p.out_h = rows.out;
@@ -241,6 +250,11 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   auto* const map = static_cast<int32_t*>(p.memory.data());
   FillMap(vertical, rows, map);
   FillMap(horizontal, cols, map + rows.mapped);
+  if (g.reweight) {
+    auto* const taps = reinterpret_cast<float*>(map + rows.mapped + cols.mapped);
+    FillTaps(vertical, rows, map, taps);
+    FillTaps(horizontal, cols, map + rows.mapped, taps + rows.out);
+  }
 
   if (p.algo == ConvAlgo::kFft) {
     p.fft_h = lengths.columns->size;
@@ -272,12 +286,12 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
   }
   std::snprintf(text, sizeof(text),
                 "depthwise %zu x %zu, stride %zu x %zu, dilation %zu x %zu, %s padding %d %d %d %d (top left bottom "
-                "right), %zu channels, %s, %zu x %zu -> %zu x %zu\n"
+                "right)%s, %zu channels, %s, %zu x %zu -> %zu x %zu\n"
                 "  direct: %s\n  fft: %s\n  %.4g multiply-adds an image\n"
                 "  scratch per worker: %zu bytes, in place %zu bytes%s\n",
                 k.h(), k.w(), g.stride_h, g.stride_w, g.dil_h, g.dil_w, NameOf(g.pad), g.top, g.left, g.bottom, g.right,
-                plan.c(), plan.layout() == Layout::kNhwc ? "NHWC" : "NCHW", plan.h(), plan.w(), plan.out_h(),
-                plan.out_w(), direct, fft,
+                g.reweight ? ", re-weighted" : "", plan.c(), plan.layout() == Layout::kNhwc ? "NHWC" : "NCHW", plan.h(),
+                plan.w(), plan.out_h(), plan.out_w(), direct, fft,
                 static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
                     static_cast<double>(k.h()) * static_cast<double>(k.w()),
                 plan.scratch_per_worker(), plan.scratch_per_worker(true),

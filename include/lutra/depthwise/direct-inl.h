@@ -32,11 +32,33 @@ struct TileOut {
   size_t row, channel;  // of the epilogue's operands
   char* y;
   ptrdiff_t step;  // bytes from pixel to pixel
+  // Where sums are re-weighted: taps of each pixel, and of the row (NHWC) or of each lane (NCHW). Else null.
+  const float* taps = nullptr;
+  const float* across = nullptr;
+
+  // k: how many they are where none is missing; between two such windows is none that misses any.
+  HWY_INLINE void SetTaps(const float* of_pixels, size_t k, const float* of_lanes, size_t count, size_t k_across) {
+    const auto whole = [](const float* of, size_t n, size_t all) LUTRA_TILE {
+      return of[0] == static_cast<float>(all) && of[n - 1] == static_cast<float>(all);
+    };
+    taps = whole(of_pixels, pixels, k) && whole(of_lanes, count, k_across) ? nullptr : of_pixels;
+    across = of_lanes;
+  }
 };
+// The sums of a tile, in memory, times the window's taps over those that meet the image. Cold: tiles at the border.
+template <class D>
+HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, const TileOut& t, float* sums) {
+  const auto window = hn::Set(d, static_cast<float>(a.kh) * static_cast<float>(a.kw));
+  const auto across = a.layout == Layout::kNhwc ? hn::Set(d, *t.across) : LoadSome(d, t.across, t.lanes);
+  for (size_t i = 0; i < t.pixels; ++i, sums += hn::Lanes(d)) {
+    const auto factor = hn::Div(window, hn::Mul(hn::Set(d, t.taps[i]), across));
+    hn::Store(hn::Mul(hn::Load(d, sums), factor), d, sums);
+  }
+}
 template <class D, class... V>
 HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
   const auto zero = hn::Zero(d);
-  if (HWY_LIKELY(a.plain)) {
+  if (HWY_LIKELY(a.plain && t.taps == nullptr)) {
     const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
     const bool relu = e.act == Act::kRelu, add = e.bias != nullptr;
     Numbered(
@@ -52,6 +74,7 @@ HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const 
   }
   HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
   Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
+  if (t.taps != nullptr) Reweight(d, a, t, sums);
   for (size_t i = 0; i < t.pixels; ++i) {
     FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
   }
@@ -207,6 +230,7 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
         const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
         for (size_t y = y_block; y < y_block + block_rows; ++y) {
           t.row = (piece.n * a.out.h + y) * a.out.w + x;
+          if (a.row_taps != nullptr) t.SetTaps(a.row_taps + a.out.h + x, a.kw, a.row_taps + y, 1, a.kh);
           t.y = y_image + (At(y, a.out.sh) + At(x, a.out.sw) + static_cast<ptrdiff_t>(c)) * size;
           NhwcTile(d, a, image + (c - c_base), sh, sw, a.rows + y * a.g.stride_h, x, inside, taps, t);
         }
@@ -358,6 +382,9 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
         for (size_t x = 0; x < columns; x += hn::Lanes(d)) {
           t.lanes = HWY_MIN(hn::Lanes(d), columns - x);
           t.y = out + (At(y, a.out.sh) + At(x0 + x, a.out.sw)) * size;
+          if (a.row_taps != nullptr) {
+            t.SetTaps(a.row_taps + y, a.kh, a.row_taps + a.out.h + x0 + x, t.lanes, a.kw);
+          }
           NchwTile(d, a, s, taps, first + x, ky_begin, ky_end, spread.epilogue, t);
         }
       }

@@ -38,9 +38,15 @@ inline HWY_NOINLINE void StageFftRow(const float* in, ptrdiff_t step, size_t w, 
 inline HWY_NOINLINE void FinishFftRow(const DepthwiseArgs& a, const float* from, size_t row, size_t channel,
                                       size_t lanes, char* out, ptrdiff_t step) {
   const FftTag d;
+  const float* const taps = a.row_taps == nullptr ? nullptr : a.row_taps + row / a.out.w % a.out.h;
+  const auto weighted = [&](size_t x, auto v) LUTRA_TILE {
+    return taps == nullptr ? v : hn::Mul(v, hn::Set(d, depthwise::Reweighting(a, *taps, a.row_taps[a.out.h + x])));
+  };
   if (!a.plain) {
+    HWY_ALIGN float sums[kFftLanes];
     for (size_t x = 0; x < a.out.w; ++x, from += kFftLanes, out += step) {
-      FinishRun(a.epilogue, from, row + x, channel, lanes, out, a.out.type);
+      hn::Store(weighted(x, hn::Load(d, from)), d, sums);
+      FinishRun(a.epilogue, sums, row + x, channel, lanes, out, a.out.type);
     }
     return;
   }
@@ -48,7 +54,7 @@ inline HWY_NOINLINE void FinishFftRow(const DepthwiseArgs& a, const float* from,
   const auto zero = hn::Zero(d),
              bias = a.epilogue.bias == nullptr ? zero : LoadSome(d, a.epilogue.bias + channel, lanes);
   for (size_t x = 0; x < a.out.w; ++x, from += kFftLanes, out += step) {
-    auto v = hn::Add(hn::Load(d, from), bias);
+    auto v = hn::Add(weighted(x, hn::Load(d, from)), bias);
     if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
     StoreSome(d, v, reinterpret_cast<float*>(out), lanes);
   }
@@ -70,7 +76,7 @@ inline void FftGroup(const DepthwiseArgs& a, const fft::FirstPasses* first, cons
   const float* const in = static_cast<const float*>(a.in.data) + At(n, a.in.sn) + c;
   char* const out = static_cast<char*>(a.out.data) + (At(n, a.out.sn) + static_cast<ptrdiff_t>(c)) * size;
   const ptrdiff_t out_step = a.out.sw * size;
-  const bool bare = a.plain && a.epilogue.bias == nullptr && a.epilogue.act == Act::kNone;
+  const bool bare = a.plain && a.epilogue.bias == nullptr && a.epilogue.act == Act::kNone && a.row_taps == nullptr;
   const bool from_image = lanes == kFftLanes && Walkable(a.in.sw * kFloat, a.in.w);
   const bool to_image = lanes == kFftLanes && bare && Walkable(out_step, a.out.w);
   FillIndex(rb, a.in.w, from_image ? a.in.sw * kFloat : kLine, rows_in);

@@ -2,8 +2,9 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
-#include "lutra/core/version.h"
+#include "lutra/core/status.h"
 
 namespace lutra { inline namespace v0 {
 
@@ -24,8 +25,36 @@ struct ConvGeometry {
   size_t stride_h = 1, stride_w = 1, dil_h = 1, dil_w = 1;
   int top = -1, left = -1, bottom = -1, right = -1;
   Pad pad = Pad::kZero;
+  // Partial convolution: each sum is multiplied by the window's taps, KH * KW, over those of them that meet the image,
+  // or by 0 where none does; before the epilogue. With zero padding only.
+  bool reweight = false;
 };
 
 inline constexpr size_t kTapBlock = 16;  // channels whose taps lie side by side: one line of 64 bytes
 
 }}  // namespace lutra::v0
+
+namespace lutra { inline namespace LUTRA_NS {
+
+// `g` with all padding of columns (rows) before the first: an output sees its own column (row) and earlier ones. For
+// kernels of kw columns (kh rows) and g's dilation.
+inline ConvGeometry CausalColumns(size_t kw, ConvGeometry g = {}) {
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
+  if (kw == 0 || kw > kMost || g.dil_w > kMost / kw) {
+    Fail("CausalColumns: %zu taps, dilated by %zu, must be at least 1 and span at most %zu", kw, g.dil_w, kMost);
+  }
+  g.left = static_cast<int>(g.dil_w * (kw - 1));
+  g.right = 0;
+  return g;
+}
+inline ConvGeometry CausalRows(size_t kh, ConvGeometry g = {}) {
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
+  if (kh == 0 || kh > kMost || g.dil_h > kMost / kh) {
+    Fail("CausalRows: %zu taps, dilated by %zu, must be at least 1 and span at most %zu", kh, g.dil_h, kMost);
+  }
+  g.top = static_cast<int>(g.dil_h * (kh - 1));
+  g.bottom = 0;
+  return g;
+}
+
+}}  // namespace lutra::LUTRA_NS

@@ -210,6 +210,7 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.cols = plan.col_map();
   a.mapped_cols = plan.parts().cols;
   a.staged = in_place && !plan.parts().pointwise;
+  if (a.g.reweight) a.row_taps = plan.row_taps();
   if (plan.algo() == ConvAlgo::kFft) {
     a.spectra = static_cast<const float*>(plan.parts().spectra.data());
     a.rows_by = *fft::LengthFor(static_cast<size_t>(plan.parts().fft_w));

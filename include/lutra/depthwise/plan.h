@@ -25,7 +25,7 @@ struct DepthwiseKernelParts {
   LUTRA_MEMBER ~DepthwiseKernelParts() = default;
 };
 struct DepthwisePlanParts {
-  SharedBytes memory;   // row map, column map
+  SharedBytes memory;   // row map, column map; with reweight, taps of output rows and columns
   SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
@@ -119,6 +119,9 @@ class DepthwisePlan {
   // For this room. Maps: padded row (column) -> row (column) of the image, -1 where it is zero.
   LUTRA_MEMBER const int32_t* row_map() const { return static_cast<const int32_t*>(parts_.memory.data()); }
   LUTRA_MEMBER const int32_t* col_map() const { return row_map() + parts_.rows; }
+  // ConvGeometry::reweight: taps that meet the image, of output rows (columns); infinity where there are none.
+  LUTRA_MEMBER const float* row_taps() const { return reinterpret_cast<const float*>(col_map() + parts_.cols); }
+  LUTRA_MEMBER const float* col_taps() const { return row_taps() + parts_.out_h; }
   LUTRA_MEMBER const DepthwisePlanParts& parts() const { return parts_; }
 
   // Copies share.

@@ -34,18 +34,22 @@ void DepthwiseConv2d(const ConstImageView& taps, const ConvGeometry& g, const Co
       for (ptrdiff_t x = 0; x < signed_size(out.w); ++x) {
         for (size_t c = 0; c < out.c; ++c) {
           Sum sum = 0;
+          ptrdiff_t inside = 0;
           for (ptrdiff_t ky = 0; ky < kh; ++ky) {
             for (ptrdiff_t kx = 0; kx < kw; ++kx) {
               const ptrdiff_t iy = PixelAt(y * signed_size(g.stride_h) + ky * dil_h - top, signed_size(in.h), g.pad);
               const ptrdiff_t ix = PixelAt(x * signed_size(g.stride_w) + kx * dil_w - left, signed_size(in.w), g.pad);
               if (iy < 0 || ix < 0) continue;
+              ++inside;
               const Sum tap = LoadFloat(taps.data, taps.type, at(taps, 0, ky, kx, c));
               const Sum pixel = LoadFloat(in.data, in.type, at(in, n, iy, ix, c));
               sum = kFused ? std::fma(tap, pixel, sum) : tap * pixel + sum;
             }
           }
+          sum += Sum{0};  // -0 is +0
+          if (g.reweight) sum *= inside == 0 ? Sum{0} : static_cast<Sum>(kh * kw) / static_cast<Sum>(inside);
           const size_t row = (n * out.h + static_cast<size_t>(y)) * out.w + static_cast<size_t>(x);
-          Finish(static_cast<float>(sum + Sum{0}), e, row, c,
+          Finish(static_cast<float>(sum), e, row, c,
                  static_cast<char*>(out.data) + at(out, n, y, x, c) * signed_size(SizeOf(out.type)), out.type);
         }
       }
