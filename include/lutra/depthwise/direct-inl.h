@@ -31,34 +31,36 @@ struct TileOut {
   size_t pixels, lanes;
   size_t row, channel;  // of the epilogue's operands
   char* y;
-  ptrdiff_t step;  // bytes from pixel to pixel
-  // Where sums are re-weighted: taps of each pixel, and of the row (NHWC) or of each lane (NCHW). Else null.
-  const float* taps = nullptr;
-  const float* across = nullptr;
+  ptrdiff_t step;         // bytes from pixel to pixel
+  size_t pixel_step = 1;  // of output pixels, from pixel to pixel of the tile; NCHW: the lanes are those that follow
+};
 
-  // k: how many they are where none is missing; between two such windows is none that misses any.
-  HWY_INLINE void SetTaps(const float* of_pixels, size_t k, const float* of_lanes, size_t count, size_t k_across) {
-    const auto whole = [](const float* of, size_t n, size_t all) LUTRA_TILE {
-      return of[0] == static_cast<float>(all) && of[n - 1] == static_cast<float>(all);
-    };
-    taps = whole(of_pixels, pixels, k) && whole(of_lanes, count, k_across) ? nullptr : of_pixels;
-    across = of_lanes;
+// Taps that meet the image of the windows of output pixel `pixel` and of the columns after it.
+struct WindowTaps {
+  const float *row, *col;
+  HWY_INLINE WindowTaps(const DepthwiseArgs& a, size_t pixel)
+      : row(a.row_taps + pixel / a.out.w % a.out.h), col(a.row_taps + a.out.h + pixel % a.out.w) {}
+  HWY_INLINE bool All(const DepthwiseArgs& a) const {
+    return *row == static_cast<float>(a.kh) && *col == static_cast<float>(a.kw);
   }
 };
-// The sums of a tile, in memory, times the window's taps over those that meet the image. Cold: tiles at the border.
-template <class D>
-HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, const TileOut& t, float* sums) {
-  const auto window = hn::Set(d, static_cast<float>(a.kh) * static_cast<float>(a.kw));
-  const auto across = a.layout == Layout::kNhwc ? hn::Set(d, *t.across) : LoadSome(d, t.across, t.lanes);
-  for (size_t i = 0; i < t.pixels; ++i, sums += hn::Lanes(d)) {
-    const auto factor = hn::Div(window, hn::Mul(hn::Set(d, t.taps[i]), across));
-    hn::Store(hn::Mul(hn::Load(d, sums), factor), d, sums);
-  }
+// Whether re-weighting changes nothing: between two windows that miss no tap is none that does.
+HWY_INLINE bool AllTapsInside(const DepthwiseArgs& a, const TileOut& t) {
+  const size_t last_lane = a.layout == Layout::kNhwc ? 0 : t.lanes - 1;
+  return WindowTaps(a, t.row).All(a) && WindowTaps(a, t.row + (t.pixels - 1) * t.pixel_step + last_lane).All(a);
 }
+template <class D>
+HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lanes, float* sums) {
+  const WindowTaps taps(a, pixel);
+  const auto across = a.layout == Layout::kNhwc ? hn::Set(d, *taps.col) : LoadSome(d, taps.col, lanes);
+  const auto window = hn::Set(d, static_cast<float>(a.kh) * static_cast<float>(a.kw));
+  hn::Store(hn::Mul(hn::Load(d, sums), hn::Div(window, hn::Mul(hn::Set(d, *taps.row), across))), d, sums);
+}
+
 template <class D, class... V>
 HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
   const auto zero = hn::Zero(d);
-  if (HWY_LIKELY(a.plain && t.taps == nullptr)) {
+  if (HWY_LIKELY(a.plain && (a.row_taps == nullptr || AllTapsInside(a, t)))) {
     const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
     const bool relu = e.act == Act::kRelu, add = e.bias != nullptr;
     Numbered(
@@ -74,8 +76,8 @@ HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const 
   }
   HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
   Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
-  if (t.taps != nullptr) Reweight(d, a, t, sums);
   for (size_t i = 0; i < t.pixels; ++i) {
+    if (a.row_taps != nullptr) Reweight(d, a, t.row + i * t.pixel_step, t.lanes, sums + i * hn::Lanes(d));
     FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
   }
 }
@@ -230,7 +232,6 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
         const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
         for (size_t y = y_block; y < y_block + block_rows; ++y) {
           t.row = (piece.n * a.out.h + y) * a.out.w + x;
-          if (a.row_taps != nullptr) t.SetTaps(a.row_taps + a.out.h + x, a.kw, a.row_taps + y, 1, a.kh);
           t.y = y_image + (At(y, a.out.sh) + At(x, a.out.sw) + static_cast<ptrdiff_t>(c)) * size;
           NhwcTile(d, a, image + (c - c_base), sh, sw, a.rows + y * a.g.stride_h, x, inside, taps, t);
         }
@@ -378,13 +379,12 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
         TileOut t{};
         t.pixels = HWY_MIN(kDirectTile, a.out.h - y);
         t.step = a.out.sh * size;
+        t.pixel_step = a.out.w;
         const float* const first = staged + (a.staged ? y * a.g.stride_h * s.row_floats : 0);
         for (size_t x = 0; x < columns; x += hn::Lanes(d)) {
           t.lanes = HWY_MIN(hn::Lanes(d), columns - x);
+          t.row = y * a.out.w + x0 + x;
           t.y = out + (At(y, a.out.sh) + At(x0 + x, a.out.sw)) * size;
-          if (a.row_taps != nullptr) {
-            t.SetTaps(a.row_taps + y, a.kh, a.row_taps + a.out.h + x0 + x, t.lanes, a.kw);
-          }
           NchwTile(d, a, s, taps, first + x, ky_begin, ky_end, spread.epilogue, t);
         }
       }
