@@ -115,7 +115,7 @@ TEST(DepthwiseKernel, RefusesBadTaps) {
   EXPECT_NE(message(bad).find("DepthwiseKernel: taps: data is null"), std::string::npos) << message(bad);
   bad = good;
   bad.type = DType::kBF16;
-  EXPECT_EQ(message(bad), "DepthwiseKernel: taps.type is bf16, must be f32");
+  EXPECT_EQ(message(bad), "DepthwiseKernel: taps.type is bf16, must be f32 or i8");
   bad = good;
   bad.n = 2;
   EXPECT_EQ(message(bad), "DepthwiseKernel: taps.n is 2, must be 1 (channels are c: Nchw(p, 1, C, KH, KW))");

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "lutra/depthwise.h"
 #include "support/guarded.h"
@@ -32,12 +33,14 @@ struct Gaps {  // unused elements behind each pixel (NHWC) or row (NCHW), row or
   size_t inner = 0, middle = 0, outer = 0;
 };
 
-class ImageBuffer {
+// T: float, int8_t or uint8_t.
+template <class T>
+class ImageOf {
  public:
-  ImageBuffer(Layout layout, size_t n, size_t h, size_t w, size_t c, Gaps gaps = {}, Edge edge = Edge::kEnd)
-      : memory_(Floats(layout, n, h, w, c, gaps), edge) {
+  ImageOf(Layout layout, size_t n, size_t h, size_t w, size_t c, Gaps gaps = {}, Edge edge = Edge::kEnd)
+      : memory_(Elements(layout, n, h, w, c, gaps), edge) {
     const auto s = [](size_t v) { return static_cast<ptrdiff_t>(v); };
-    view_ = ImageView{memory_.data(), DType::kF32, n, h, w, c, 0, 0, 0, 0};
+    view_ = ImageView{memory_.data(), kDTypeOf<T>, n, h, w, c, 0, 0, 0, 0};
     if (layout == Layout::kNhwc) {
       view_.sc = 1;
       view_.sw = s(c + gaps.inner);
@@ -52,28 +55,31 @@ class ImageBuffer {
   }
   ImageView view() const { return view_; }
   ConstImageView in() const { return view_; }
-  const GuardedBuffer<float>& memory() const { return memory_; }
-  float& At(size_t n, size_t y, size_t x, size_t c) const {
+  const GuardedBuffer<T>& memory() const { return memory_; }
+  T& At(size_t n, size_t y, size_t x, size_t c) const {
     const auto s = [](size_t v) { return static_cast<ptrdiff_t>(v); };
     return memory_.data()[s(n) * view_.sn + s(y) * view_.sh + s(x) * view_.sw + s(c) * view_.sc];
   }
   void Randomize(uint64_t seed) const {
     Random random(seed);
-    for (float& v : memory_) v = random.Value();
+    for (T& v : memory_) {
+      if constexpr (std::is_same_v<T, float>) {
+        v = random.Value();
+      } else {
+        v = static_cast<T>(random.Next() >> 32);
+      }
+    }
   }
-  void CopyFrom(const ImageBuffer& other) const {
-    std::copy(other.memory_.begin(), other.memory_.end(), memory_.begin());
-  }
+  void CopyFrom(const ImageOf& other) const { std::copy(other.memory_.begin(), other.memory_.end(), memory_.begin()); }
   // Bit for bit, gaps included.
-  bool SameAs(const ImageBuffer& other) const {
+  bool SameAs(const ImageOf& other) const {
     return memory_.size() == other.memory_.size() &&
-           (memory_.size() == 0 ||
-            std::memcmp(memory_.data(), other.memory_.data(), memory_.size() * sizeof(float)) == 0);
+           (memory_.size() == 0 || std::memcmp(memory_.data(), other.memory_.data(), memory_.size() * sizeof(T)) == 0);
   }
 
  private:
   // Up to the last element, not further.
-  static size_t Floats(Layout layout, size_t n, size_t h, size_t w, size_t c, Gaps g) {
+  static size_t Elements(Layout layout, size_t n, size_t h, size_t w, size_t c, Gaps g) {
     if (n * h * w * c == 0) return 0;
     const size_t lines = layout == Layout::kNhwc ? w : h, blocks = layout == Layout::kNhwc ? h : c;
     const size_t run = layout == Layout::kNhwc ? c : w;
@@ -81,8 +87,9 @@ class ImageBuffer {
     return (n - 1) * outer + (blocks - 1) * middle + (lines - 1) * (run + g.inner) + run;
   }
 
-  GuardedBuffer<float> memory_;
+  GuardedBuffer<T> memory_;
   ImageView view_;
 };
+using ImageBuffer = ImageOf<float>;
 
 }}  // namespace lutra::testing

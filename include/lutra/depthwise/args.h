@@ -53,6 +53,9 @@ struct DepthwiseArgs {
   size_t mapped_cols = 0;
   bool staged = false;              // in place: each task copies its input to scratch first
   const float* row_taps = nullptr;  // DepthwisePlan::row_taps(), then col_taps(); null without reweight
+  // by integer taps: the zero point of pixels as bytes, and what makes bytes that count from 0 of them (i8: 0x80)
+  int32_t zero = 0;
+  uint8_t flip = 0;
   // by transforms
   const float* spectra = nullptr;
   fft::Length rows_by{}, columns_by{};

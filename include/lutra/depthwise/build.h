@@ -9,6 +9,7 @@
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/choose.h"
 #include "lutra/depthwise/fft.h"
+#include "lutra/depthwise/int8.h"
 #include "lutra/depthwise/plan.h"
 #include "lutra/dispatch.h"
 #include "lutra/fft/twiddles.h"
@@ -33,9 +34,54 @@ inline void ResolvePadding(const char* names[2], size_t k, size_t dil, int* befo
   if (*after == -1) *after = total - total / 2;
 }
 
-inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
+// Taps of i8 that have been checked, c, h, w and geometry of `parts` set.
+inline void FillIntKernel(const ConstImageView& taps, const ConvQuant& quant, DepthwiseKernelParts* parts) {
   const char* const what = "DepthwiseKernel";
-  if (taps.type != DType::kF32) Fail("%s: taps.type is %s, must be f32", what, lutra::NameOf(taps.type));
+  if (quant.in_zero < -128 || quant.in_zero > 255) {
+    Fail("%s: quant.in_zero is %d, must be inside -128 ... 255", what, quant.in_zero);
+  }
+  if (parts->geometry.reweight) Fail("%s: geometry.reweight needs taps of f32, they are i8", what);
+  const IntKernelSizes s = IntKernelBytes(what, taps.c, taps.h, taps.w);
+  parts->memory = SharedBytes(s.bytes);
+  parts->integer = true;
+  parts->in_zero = quant.in_zero;
+  auto* const memory = static_cast<char*>(parts->memory.data());
+  const auto* const from = static_cast<const int8_t*>(taps.data);
+  for (size_t c = 0; c < taps.c; ++c) {
+    int64_t sum = 0, size = 0;
+    for (size_t y = 0; y < taps.h; ++y) {
+      for (size_t x = 0; x < taps.w; ++x) {
+        const int8_t tap = from[At(y, taps.sh) + At(x, taps.sw) + At(c, taps.sc)];
+        reinterpret_cast<int8_t*>(
+            memory)[c / kTapBlock * s.block_bytes + (y * taps.w + x) * kTapBlock + c % kTapBlock] = tap;
+        sum += tap;
+        size += tap < 0 ? -tap : tap;
+      }
+    }
+    const int32_t bias = quant.bias == nullptr ? 0 : quant.bias[c];
+    const float scale = quant.scale == nullptr ? 1.0f : quant.scale[c];
+    size = 255 * size + (bias < 0 ? -int64_t{bias} : int64_t{bias});
+    constexpr int64_t kMost = std::numeric_limits<int32_t>::max();
+    if (size > kMost) {
+      Fail("%s: 255 * (sum of |tap|) + |bias| of channel %zu is %lld, must be at most %lld", what, c,
+           static_cast<long long>(size), static_cast<long long>(kMost));
+    }
+    if (!std::isfinite(scale)) Fail("%s: quant.scale of channel %zu is %f, must be finite", what, c, scale);
+    reinterpret_cast<int32_t*>(memory + s.sums)[c] = static_cast<int32_t>(sum);
+    reinterpret_cast<int32_t*>(memory + s.bias)[c] = bias;
+    reinterpret_cast<float*>(memory + s.scale)[c] = scale;
+  }
+}
+
+inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeometry& geometry,
+                                       const ConvQuant& quant) {
+  const char* const what = "DepthwiseKernel";
+  if (taps.type != DType::kF32 && taps.type != DType::kI8) {
+    Fail("%s: taps.type is %s, must be f32 or i8", what, lutra::NameOf(taps.type));
+  }
+  if (taps.type != DType::kI8 && (quant.in_zero != 0 || quant.scale != nullptr || quant.bias != nullptr)) {
+    Fail("%s: quant is for taps of i8, they are %s", what, lutra::NameOf(taps.type));
+  }
   if (taps.n != 1) Fail("%s: taps.n is %zu, must be 1 (channels are c: Nchw(p, 1, C, KH, KW))", what, taps.n);
   if (taps.h == 0 || taps.w == 0 || taps.c == 0) {
     Fail("%s: taps are %zu x %zu for %zu channels, must be at least 1 x 1 for 1", what, taps.h, taps.w, taps.c);
@@ -63,11 +109,15 @@ inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeo
   const size_t block_floats = internal::CheckedSize(what, taps.h, taps.w, kBlock),
                blocks = (taps.c + kBlock - 1) / kBlock;
   DepthwiseKernelParts parts;
-  parts.memory = SharedBytes(internal::CheckedSize(what, blocks, block_floats) * sizeof(float));
   parts.c = taps.c;
   parts.h = taps.h;
   parts.w = taps.w;
   parts.geometry = g;
+  if (taps.type == DType::kI8) {
+    FillIntKernel(taps, quant, &parts);
+    return parts;
+  }
+  parts.memory = SharedBytes(internal::CheckedSize(what, blocks, block_floats) * sizeof(float));
   auto* const to = static_cast<float*>(parts.memory.data());
   const auto* const from = static_cast<const float*>(taps.data);
   for (size_t c = 0; c < taps.c; ++c) {
@@ -238,6 +288,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   p.layout = layout;
   FftLengths lengths = FftLengthsOf(shape);
   if (FftLanesOf<kTargets>(0)() == 0) lengths.reason = "this CPU's target has no transforms";
+  if (kernel.integer) lengths.reason = "the taps are integers";
   if (algo == ConvAlgo::kFft && lengths.reason != nullptr) {
     Fail("%s: algo is kFft, which can't run: %s", what, lengths.reason);
   }
@@ -261,6 +312,12 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     p.fft_w = lengths.rows->size;
     p.spectra = MakeSpectra<kTargets>(kernel, shape, lengths, executor);
     p.scratch = p.scratch_in_place = FftScratchBytes(*lengths.rows, *lengths.columns, h, w, p.out_h, p.out_w);
+  } else if (kernel.integer) {
+    const auto bytes = [&](bool in_place) {
+      return IntScratch(kernel.h, kernel.w, p.run, h, w, p.out_w, layout, in_place).bytes;
+    };
+    p.scratch = bytes(false);
+    p.scratch_in_place = bytes(!p.pointwise);
   } else if (layout == Layout::kNchw) {
     p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
     p.scratch_in_place =
@@ -282,7 +339,8 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
     std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
   } else {
     std::snprintf(fft, sizeof(fft), "not chosen: %s", p.against);
-    std::snprintf(direct, sizeof(direct), "chosen, %s. Bound: the FMA peak", p.reason);
+    std::snprintf(direct, sizeof(direct), "chosen, %s. Bound: %s", p.reason,
+                  k.integer() ? "the multiply's peak (4-way dot, or pairs of 16 bits)" : "the FMA peak");
   }
   std::snprintf(text, sizeof(text),
                 "depthwise %zu x %zu, stride %zu x %zu, dilation %zu x %zu, %s padding %d %d %d %d (top left bottom "
@@ -303,8 +361,9 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
 
 namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
 
-LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry) {
-  return depthwise::MakeKernel(taps, geometry);
+LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry,
+                                              const ConvQuant& quant) {
+  return depthwise::MakeKernel(taps, geometry, quant);
 }
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
                                           ConvAlgo algo, const Executor& executor) {

@@ -30,6 +30,14 @@ struct ConvGeometry {
   bool reweight = false;
 };
 
+// What integer taps and the images they meet stand for: out = scale * (bias + sum of tap * (in - in_zero)), and then
+// the epilogue. Padding holds in_zero.
+struct ConvQuant {
+  int32_t in_zero = 0;            // zero point of the image: -128 ... 127 for i8, 0 ... 255 for u8
+  const float* scale = nullptr;   // [C], finite: scale of the image times that of the channel's taps; null: 1
+  const int32_t* bias = nullptr;  // [C]; null: 0
+};
+
 inline constexpr size_t kTapBlock = 16;  // channels whose taps lie side by side: one line of 64 bytes
 
 }}  // namespace lutra::v0

@@ -21,6 +21,7 @@ using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
 LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
 LUTRA_DISPATCHED_T(FftNhwcFor, FftNhwc)
+LUTRA_DISPATCHED_T(DirectInt8For, DirectInt8)
 LUTRA_DISPATCHED(ShiftFor, Shift)
 
 inline bool Empty(const ConstImageView& v) { return v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0; }
@@ -91,7 +92,9 @@ inline bool Apart(const ConstImageView& a, const ConstImageView& b) {
 }
 
 inline void CheckIo(const char* what, const ConstImageView& in, const ImageView& out) {
-  if (in.type != DType::kF32) Fail("%s: in.type is %s, must be f32", what, NameOf(in.type));
+  if (!IsFloat(in.type) && in.type != DType::kI8 && in.type != DType::kU8) {
+    Fail("%s: in.type is %s, must be f32, bf16, f16, i8 or u8", what, NameOf(in.type));
+  }
   if (!IsFloat(out.type) && out.type != DType::kI8 && out.type != DType::kU8) {
     Fail("%s: out.type is %s, must be f32, bf16, f16, i8 or u8", what, NameOf(out.type));
   }
@@ -165,11 +168,40 @@ inline size_t PerTask(size_t size, size_t work, size_t unit) {
   return PieceSize(size, std::max<size_t>(1, (size_t{1} << 18) / std::max<size_t>(work, 1)), unit);
 }
 
+inline void CheckInType(const char* what, const DepthwiseKernel& kernel, DType type) {
+  if (!kernel.integer()) {
+    if (type != DType::kF32) Fail("%s: in.type is %s, must be f32", what, NameOf(type));
+    return;
+  }
+  if (type != DType::kI8 && type != DType::kU8) {
+    Fail("%s: in.type is %s, must be i8 or u8 (the taps are i8)", what, NameOf(type));
+  }
+  const int low = type == DType::kI8 ? -128 : 0, zero = kernel.in_zero();
+  if (zero < low || zero > low + 255) {
+    Fail("%s: in.type is %s, the kernel's quant.in_zero is %d, must be inside %d ... %d", what, NameOf(type), zero, low,
+         low + 255);
+  }
+}
+// Integer taps: what their kernel is told, and tasks of rows that share most of their staged input.
+template <int64_t kTargets>
+void PrepareInt8(const DepthwiseKernel& kernel, const Context& context, DepthwiseBranch* branch) {
+  DepthwiseArgs& a = branch->args;
+  const bool is_signed = a.in.type == DType::kI8;
+  a.zero = kernel.in_zero() + (is_signed ? 128 : 0);
+  a.flip = is_signed ? 0x80 : 0;
+  a.task_rows = a.staged ? a.out.h : PieceSize(a.out.h, 32, 1);
+  a.task_channels =
+      a.staged ? kTapBlock : PerTask(a.out.c, a.out.w * a.kh * a.kw * std::min(a.out.h, a.task_rows), kTapBlock);
+  branch->kernel = DirectInt8For<void, kTargets>(context.target());
+  branch->tasks = DepthwiseTasks(a);
+}
+
 // Checks everything that depends on the plan and fills *branch. in and out have passed CheckIo, or are channel ranges
 // of images that have.
 template <int64_t kTargets>
 void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
                  const Epilogue& epilogue, const Context& context, DepthwiseBranch* branch) {
+  CheckInType(what, plan.kernel(), in.type);
   if (in.c != plan.c()) Fail("%s: in has %zu channels, the plan has %zu", what, in.c, plan.c());
   if (out.c != plan.c()) Fail("%s: out has %zu channels, the plan has %zu", what, out.c, plan.c());
   if (in.h != plan.h() || in.w != plan.w()) {
@@ -210,6 +242,7 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.cols = plan.col_map();
   a.mapped_cols = plan.parts().cols;
   a.staged = in_place && !plan.parts().pointwise;
+  if (kernel.integer()) return PrepareInt8<kTargets>(kernel, context, branch);
   if (a.g.reweight) a.row_taps = plan.row_taps();
   if (plan.algo() == ConvAlgo::kFft) {
     a.spectra = static_cast<const float*>(plan.parts().spectra.data());
@@ -248,7 +281,14 @@ void PrepareShift(const char* what, const ConstImageView& in, const ImageView& o
     Fail("%s: in has strides w %td, c %td and out w %td, c %td, both must be NHWC (sc 1) or NCHW (sw 1)", what, in.sw,
          in.sc, out.sw, out.sc);
   }
-  const bool copies = NoEpilogue(epilogue) && out.type == DType::kF32;
+  const bool copies = NoEpilogue(epilogue) && out.type == in.type;
+  if (!copies && in.type != DType::kF32) {
+    Fail("%s: in.type is %s, a branch without a plan needs f32, or the same type for out (%s) and no epilogue", what,
+         NameOf(in.type), NameOf(out.type));
+  }
+  if (!IsFloat(in.type) && (shift_h != 0 || shift_w != 0)) {
+    Fail("%s: in.type is %s, a shift of %d, %d needs f32, bf16 or f16", what, NameOf(in.type), shift_h, shift_w);
+  }
   if (in.data == out.data) {
     if (shift_h != 0 || shift_w != 0) {
       Fail("%s: in and out are the same view, a shift of %d, %d can't run in place", what, shift_h, shift_w);

@@ -15,6 +15,8 @@ struct DepthwiseKernelParts {
   SharedBytes memory;
   size_t c = 0, h = 0, w = 0;
   ConvGeometry geometry;
+  bool integer = false;  // memory is that of int8.h
+  int32_t in_zero = 0;
 
   // Not left to the compiler, whose copies may be merged with those of a unit built for another CPU.
   LUTRA_MEMBER DepthwiseKernelParts() = default;
@@ -49,7 +51,8 @@ struct DepthwisePlanParts {
 
 namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
 
-LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry);
+LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry,
+                                              const ConvQuant& quant);
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
                                           ConvAlgo algo, const Executor& executor);
 
@@ -60,18 +63,24 @@ namespace lutra { inline namespace v0 {
 // The taps of every channel, copied. Immutable; copies share the memory.
 class DepthwiseKernel {
  public:
-  // taps: one "image" of KH x KW pixels, f32, finite, any strides: Nhwc(p, 1, KH, KW, C), or PyTorch's [C, 1, KH, KW]
-  // as Nchw(p, 1, C, KH, KW).
+  // taps: one "image" of KH x KW pixels, f32 and finite or i8, any strides: Nhwc(p, 1, KH, KW, C), or PyTorch's [C, 1,
+  // KH, KW] as Nchw(p, 1, C, KH, KW).
   LUTRA_MEMBER explicit DepthwiseKernel(const ConstImageView& taps, const ConvGeometry& geometry = {})
-      : parts_(LUTRA_API_NS::plans::BuildKernel(taps, geometry)) {}
+      : parts_(LUTRA_API_NS::plans::BuildKernel(taps, geometry, {})) {}
+  // taps of i8 for images of i8 or u8; quant is copied. 255 times the sum of a channel's |tap| and its |bias| must fit
+  // into int32: 65,793 taps of any value and no bias do.
+  LUTRA_MEMBER DepthwiseKernel(const ConstImageView& taps, const ConvGeometry& geometry, const ConvQuant& quant)
+      : parts_(LUTRA_API_NS::plans::BuildKernel(taps, geometry, quant)) {}
 
   LUTRA_MEMBER size_t c() const { return parts_.c; }
   LUTRA_MEMBER size_t h() const { return parts_.h; }
   LUTRA_MEMBER size_t w() const { return parts_.w; }
   LUTRA_MEMBER const ConvGeometry& geometry() const { return parts_.geometry; }  // -1 replaced by what it stands for
+  LUTRA_MEMBER bool integer() const { return parts_.integer; }                   // taps of i8, for images of i8 and u8
+  LUTRA_MEMBER int32_t in_zero() const { return parts_.in_zero; }
   LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes(); }
 
-  // For this room: [ceil(c / kTapBlock)][h][w][kTapBlock], zero behind the last channel.
+  // For this room, taps of f32: [ceil(c / kTapBlock)][h][w][kTapBlock], zero behind the last channel.
   LUTRA_MEMBER const float* blocks() const { return static_cast<const float*>(parts_.memory.data()); }
 
   // Copies share.
@@ -109,7 +118,7 @@ class DepthwisePlan {
   // Whether in and out may be the same view: where the output has the size of the input.
   LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
   // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
-  // channels (kNhwc) of an image; kFft always holds the transform of as many.
+  // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many.
   LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false) const {
     return in_place ? parts_.scratch_in_place : parts_.scratch;
   }

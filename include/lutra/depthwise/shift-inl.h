@@ -14,14 +14,14 @@ LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
 // `count` neighbouring elements (channels of a pixel, columns of a channel) from `from`, or zeros where it is null.
-inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const float* from, size_t row,
-                     size_t channel, size_t count, char* y) {
+inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const char* from, size_t row, size_t channel,
+                     size_t count, char* y) {
   if (!a.plain) {
-    FinishRun(e, from, row, channel, count, y, a.out.type);
+    FinishRun(e, reinterpret_cast<const float*>(from), row, channel, count, y, a.out.type);
   } else if (from == nullptr) {
-    std::memset(y, 0, count * sizeof(float));
+    std::memset(y, 0, count * SizeOf(a.out.type));
   } else {
-    std::memcpy(y, from, count * sizeof(float));
+    std::memcpy(y, from, count * SizeOf(a.out.type));
   }
 }
 
@@ -30,15 +30,15 @@ inline int64_t Shift(const depthwise::DepthwiseArgs* args, size_t task, void*) {
   if (args == nullptr) return HWY_TARGET;
   const depthwise::DepthwiseArgs& a = *args;
   const depthwise::DepthwisePiece piece = depthwise::PieceOf(a, task);
-  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type)), in_size = static_cast<ptrdiff_t>(SizeOf(a.in.type));
   const auto h = static_cast<int64_t>(a.in.h), w = static_cast<int64_t>(a.in.w);
   // Output columns [begin, end) have a source.
   const int64_t begin = HWY_MIN(HWY_MAX(int64_t{a.shift_w}, 0), w);
   const int64_t end = HWY_MAX(HWY_MIN(w + a.shift_w, w), begin);
-  const auto source_row = [&](size_t y) -> const float* {
+  const auto source_row = [&](size_t y) -> const char* {
     const int64_t source = static_cast<int64_t>(y) - a.shift_h;
     if (source < 0 || source >= h) return nullptr;
-    return static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn) + source * a.in.sh;
+    return static_cast<const char*>(a.in.data) + (At(piece.n, a.in.sn) + source * a.in.sh) * in_size;
   };
   const auto out_row = [&](size_t y) {
     return static_cast<char*>(a.out.data) + (At(piece.n, a.out.sn) + At(y, a.out.sh)) * size;
@@ -47,11 +47,12 @@ inline int64_t Shift(const depthwise::DepthwiseArgs* args, size_t task, void*) {
   if (a.layout == Layout::kNhwc) {
     const size_t channels = piece.c_end - piece.c_begin;
     for (size_t y = piece.y_begin; y < piece.y_end; ++y) {
-      const float* const in = source_row(y);
+      const char* const in = source_row(y);
       char* const out = out_row(y) + static_cast<ptrdiff_t>(piece.c_begin) * size;
       for (int64_t x = 0; x < w; ++x) {
         const bool inside = in != nullptr && x >= begin && x < end;
-        const float* const from = inside ? in + (x - a.shift_w) * a.in.sw + piece.c_begin : nullptr;
+        const auto first = (x - a.shift_w) * a.in.sw + static_cast<ptrdiff_t>(piece.c_begin);
+        const char* const from = inside ? in + first * in_size : nullptr;
         const size_t pixel = (piece.n * a.out.h + y) * a.out.w + static_cast<size_t>(x);
         ShiftRun(a, a.epilogue, from, pixel, piece.c_begin, channels, out + x * a.out.sw * size);
       }
@@ -62,13 +63,14 @@ inline int64_t Shift(const depthwise::DepthwiseArgs* args, size_t task, void*) {
   for (size_t c = piece.c_begin; c < piece.c_end; ++c) {
     spread.Set(a.epilogue, c);
     for (size_t y = piece.y_begin; y < piece.y_end; ++y) {
-      const float* const in = source_row(y);
+      const char* const in = source_row(y);
       char* const out = out_row(y) + At(c, a.out.sc) * size;
-      const auto run = [&](const float* from, int64_t first, int64_t last) {
+      const auto run = [&](const char* from, int64_t first, int64_t last) {
         const int64_t most = a.plain ? w : int64_t{depthwise::kMostLanes};  // as far as `spread` goes
         for (int64_t x = first; x < last; x += most) {
           const auto count = static_cast<size_t>(HWY_MIN(most, last - x));
-          ShiftRun(a, spread.epilogue, from == nullptr ? from : from + (x - first), 0, 0, count, out + x * size);
+          ShiftRun(a, spread.epilogue, from == nullptr ? from : from + (x - first) * in_size, 0, 0, count,
+                   out + x * size);
         }
       };
       if (in == nullptr || begin == end) {
@@ -76,7 +78,7 @@ inline int64_t Shift(const depthwise::DepthwiseArgs* args, size_t task, void*) {
         continue;
       }
       run(nullptr, 0, begin);
-      run(in + At(c, a.in.sc) + begin - a.shift_w, begin, end);
+      run(in + (At(c, a.in.sc) + begin - a.shift_w) * in_size, begin, end);
       run(nullptr, end, w);
     }
   }
