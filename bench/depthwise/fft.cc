@@ -10,8 +10,8 @@ constexpr lutra::Layout kNhwc = lutra::Layout::kNhwc;
 
 std::string NoteOf(const ConvRun& run, const Bench& b) {
   const lutra::DepthwisePlanParts& p = run.plan().parts();
-  return Format("target=%s points=%dx%d spectra=%zu", lutra::TargetName(b.context.last_target()), p.fft_h, p.fft_w,
-                p.spectra.bytes());
+  return Format("target=%s points=%dx%d tiles=%zux%zu spectra=%zu", lutra::TargetName(b.context.last_target()),
+                p.fft_columns.points, p.fft_rows.points, p.fft_columns.tiles, p.fft_rows.tiles, p.spectra.bytes());
 }
 
 void AddWarm(const ConvRunShape& s, bool all) {

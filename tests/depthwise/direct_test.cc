@@ -150,7 +150,8 @@ TEST_P(Direct, BatchThreadsAndLayoutDoNotMatter) {
     Random random(k);
     for (float& v : taps) v = random.Value();
     const DepthwiseKernel kernel(Nhwc(static_cast<const float*>(taps.data()), 1, k, k, kC));
-    const DepthwisePlan nhwc(kernel, kH, kW, Layout::kNhwc, ConvAlgo::kDirect), nchw(kernel, kH, kW, Layout::kNchw);
+    const DepthwisePlan nhwc(kernel, kH, kW, Layout::kNhwc, ConvAlgo::kDirect),
+        nchw(kernel, kH, kW, Layout::kNchw, ConvAlgo::kDirect);
     const ImageBuffer in(Layout::kNhwc, kN, kH, kW, kC), all(Layout::kNhwc, kN, kH, kW, kC);
     in.Randomize(k);
     DepthwiseConv2d(nhwc, in.in(), all.view(), other);

@@ -8,32 +8,32 @@
 #include <memory>
 #include <vector>
 
+#include "depthwise/cases.h"
 #include "depthwise/images.h"
+#include "lutra/depthwise/choose.h"
 #include "lutra/depthwise/reference.h"
 #include "support/targets.h"
 
 namespace lutra { namespace testing { namespace {
 
-constexpr size_t kScratch = size_t{2} << 20;
+constexpr size_t kScratch = size_t{8} << 20;
 
 struct FftCase {
   size_t n, h, w, c, kh, kw;
   ConvGeometry geometry;
   uint64_t seed;
+  Layout layout = Layout::kNhwc;
 };
 std::ostream& operator<<(std::ostream& os, const FftCase& t) {
-  const ConvGeometry& g = t.geometry;
-  return os << t.n << " x " << t.h << " x " << t.w << " x " << t.c << ", kernel " << t.kh << " x " << t.kw
-            << ", dilation " << g.dil_h << ' ' << g.dil_w << ", padding " << g.top << ' ' << g.left << ' ' << g.bottom
-            << ' ' << g.right;
+  return os << ConvCase{t.n, t.h, t.w, t.c, t.kh, t.kw, t.geometry, t.layout, {}, {}, 0, t.seed};
 }
 
 struct Problem {
   explicit Problem(const FftCase& t)
       : taps(t.kh * t.kw * t.c),
         kernel(MakeKernel(t)),
-        plan(kernel, t.h, t.w, Layout::kNhwc, ConvAlgo::kFft),
-        in(Layout::kNhwc, t.n, t.h, t.w, t.c, gaps, t.seed % 2 ? Edge::kEnd : Edge::kBegin) {
+        plan(kernel, t.h, t.w, t.layout, ConvAlgo::kFft),
+        in(t.layout, t.n, t.h, t.w, t.c, gaps, t.seed % 2 ? Edge::kEnd : Edge::kBegin) {
     in.Randomize(t.seed);
   }
   ConstImageView Taps(const FftCase& t) const {
@@ -45,7 +45,7 @@ struct Problem {
     return DepthwiseKernel(Taps(t), t.geometry);
   }
   ImageBuffer Out(const FftCase& t, Gaps out_gaps = {}) const {
-    return ImageBuffer(Layout::kNhwc, t.n, plan.out_h(), plan.out_w(), t.c, out_gaps);
+    return ImageBuffer(t.layout, t.n, plan.out_h(), plan.out_w(), t.c, out_gaps);
   }
 
   Gaps gaps{3, 5, 2};
@@ -55,46 +55,71 @@ struct Problem {
   ImageBuffer in;
 };
 
-// Every size with every kernel, channels in turn; then dilation, padding of all sorts, batches.
+// Every size with every kernel, channels and layouts in turn; then steps and padding of all sorts, batches; then images
+// of several tiles, and transforms of several parts.
 std::vector<FftCase> Cases() {
   static constexpr size_t kSizes[] = {1, 2, 7, 13, 29, 57}, kChannels[] = {1, 3, 7, 8, 17, 33};
   static constexpr size_t kKernels[][2] = {{1, 1}, {2, 2}, {4, 3}, {1, 21}, {21, 1}, {31, 31}, {9, 40}, {51, 51}};
+  static constexpr Pad kPads[] = {Pad::kZero, Pad::kCircular, Pad::kReflect, Pad::kReplicate};
   std::vector<FftCase> cases;
   uint64_t seed = 0;
   for (const size_t size : kSizes) {
     for (const auto& k : kKernels) {
       const bool large = size * size * k[0] * k[1] > 500000;
       for (size_t i = 0; i < (large ? 1 : 3); ++i, ++seed) {
-        cases.push_back(
-            {1, size, i == 1 ? kSizes[seed % 6] : size, large ? 3 : kChannels[seed % 6], k[0], k[1], {}, seed});
+        cases.push_back({1,
+                         size,
+                         i == 1 ? kSizes[seed % 6] : size,
+                         large ? 3 : kChannels[seed % 6],
+                         k[0],
+                         k[1],
+                         {},
+                         seed,
+                         seed % 5 < 3 ? Layout::kNhwc : Layout::kNchw});
       }
     }
   }
   Random random(9);
-  for (size_t found = 0; found < 60;) {
-    FftCase t{1 + random.Below(2),
-              1 + random.Below(40),
-              1 + random.Below(40),
+  for (size_t found = 0; found < 150;) {
+    FftCase t{1 + random.Below(3),
+              1 + random.Below(found % 3 == 0 ? 130 : 40),
+              1 + random.Below(found % 5 == 0 ? 130 : 40),
               1 + random.Below(20),
               1 + random.Below(9),
               1 + random.Below(9),
               {},
-              ++seed};
+              ++seed,
+              random.Below(2) == 0 ? Layout::kNhwc : Layout::kNchw};
+    if (t.h * t.w > 2000) t.c = 1 + random.Below(3);
     t.geometry.dil_h = 1 + random.Below(3);
     t.geometry.dil_w = 1 + random.Below(3);
+    t.geometry.pad = random.Of(kPads);
+    if (random.Below(2) == 0) {
+      t.geometry.stride_h = 1 + random.Below(3);
+      t.geometry.stride_w = 1 + random.Below(3);
+    }
     if (found % 4 != 0) {
       t.geometry.top = static_cast<int>(random.Below(12));
       t.geometry.left = static_cast<int>(random.Below(30));
       t.geometry.bottom = static_cast<int>(random.Below(30));
       t.geometry.right = static_cast<int>(random.Below(12));
     }
-    const auto fits = [](size_t size, size_t k, size_t dil, int a, int b) {
-      return a == -1 || size + static_cast<size_t>(a + b) > dil * (k - 1);
-    };
-    const ConvGeometry& g = t.geometry;
-    if (!fits(t.h, t.kh, g.dil_h, g.top, g.bottom) || !fits(t.w, t.kw, g.dil_w, g.left, g.right)) continue;
+    if (!Possible({t.n, t.h, t.w, t.c, t.kh, t.kw, t.geometry, t.layout, {}, {}, 0, 0})) continue;
     cases.push_back(t);
     ++found;
+  }
+  for (const Layout layout : {Layout::kNhwc, Layout::kNchw}) {
+    for (const Pad pad : kPads) {
+      ConvGeometry g;
+      g.pad = pad;
+      cases.push_back({1, 3, 200, 1, 1, 101, g, ++seed, layout});
+      cases.push_back({2, 200, 3, 2, 95, 2, g, ++seed, layout});
+      cases.push_back({1, 105, 120, 1, 8, 9, g, ++seed, layout});
+    }
+    ConvGeometry wide;
+    wide.dil_h = 31;
+    wide.dil_w = 70;
+    cases.push_back({1, 40, 300, 1, 5, 5, wide, ++seed, layout});
   }
   return cases;
 }
@@ -103,16 +128,20 @@ std::vector<FftCase> Cases() {
 // without FMA: tests/fft/fft_test.cc), so by D u sqrt(R) of its result in the 2-norm. Four stages forward and four back
 // change the 2-norm only by factors that the spectrum takes out again; the product with the spectrum, rounded once
 // itself, adds 4 u. So the error, in the 2-norm of the outputs and then of each, is at most
-//   u (2 D (sqrt(A) + sqrt(B) + sqrt(A') + sqrt(B')) + 4) |x|_2 max |spectrum|,  max |spectrum| <= |taps|_1,
-// with N_w = A B and N_h = A' B'; a hundredth on top for u^2. A second, empirical bound keeps the constant honest:
-// 1e-6 of the largest output, where there are enough outputs for a large one.
+//   u (2 D (sqrt(A) + sqrt(B) + sqrt(C) + ...) + 4) |x|_2 max |spectrum|,  max |spectrum| <= |taps|_1,
+// over the factors of both lengths, with x the image and its padding; a hundredth on top for u^2. A second, empirical
+// bound keeps the constant honest: 1e-6 of the largest output, where there are enough outputs for a large one.
 struct ChannelNorms {
   double x2 = 0, taps1 = 0, largest = 0;
 };
 double Factor(const DepthwisePlan& plan, bool fma) {
-  // Factors of the lengths in use are at most 12 and 9.
-  const auto roots = [](int n) { return n == 1 ? 0.0 : n <= 10 ? std::sqrt(double(n)) : std::sqrt(12.0) + 3.0; };
-  return 1.01 * ((fma ? 24 : 48) * (roots(plan.parts().fft_h) + roots(plan.parts().fft_w)) + 4) * 0x1p-24;
+  const auto roots = [](const FftAxis& axis) {
+    const fft::Circle c = fft::CircleOf(axis.points);
+    double sum = 0;
+    for (const int n : {c.part.first, c.part.second, c.parts}) sum += n == 1 ? 0 : std::sqrt(double(n));
+    return sum;
+  };
+  return 1.01 * ((fma ? 24 : 48) * (roots(plan.parts().fft_rows) + roots(plan.parts().fft_columns)) + 4) * 0x1p-24;
 }
 
 // Whether a target has transforms; the others run a plan of them by the direct algorithm.
@@ -120,7 +149,12 @@ bool HasTransforms(const std::string& target) {
   return target != "SSE2" && target != "SCALAR" && target.rfind("SVE", 0) != 0 && target != "RVV";
 }
 
+// On a CPU whose best target has no transforms no plan has them.
+#define LUTRA_NEEDS_TRANSFORMS() \
+  if (!HasTransforms(TargetNames().front())) GTEST_SKIP() << "no transforms on this CPU"
+
 TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFma) {
+  LUTRA_NEEDS_TRANSFORMS();
   ThreeThreads threads;
   std::vector<std::unique_ptr<TargetContext>> serial, parallel;
   for (const std::string& name : TargetNames()) {
@@ -142,8 +176,13 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
     for (size_t i = 0; i < norms.size(); ++i) {
       ChannelNorms& c = norms[i];
       const size_t n = i / t.c, channel = i % t.c;
-      for (size_t y = 0; y < t.h; ++y) {
-        for (size_t x = 0; x < t.w; ++x) c.x2 += std::pow(double{p->in.At(n, y, x, channel)}, 2);
+      const DepthwisePlanParts& parts = p->plan.parts();
+      for (size_t y = 0; y < parts.rows; ++y) {
+        for (size_t x = 0; x < parts.cols; ++x) {
+          const int32_t row = p->plan.row_map()[y], column = p->plan.col_map()[x];
+          if (row < 0 || column < 0) continue;
+          c.x2 += std::pow(double{p->in.At(n, static_cast<size_t>(row), static_cast<size_t>(column), channel)}, 2);
+        }
       }
       c.x2 = std::sqrt(c.x2);
       for (size_t k = 0; k < t.kh * t.kw; ++k) c.taps1 += std::fabs(double{p->taps[k * t.c + channel]});
@@ -157,12 +196,12 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
     size_t target = 0;
     for (const std::string& name : TargetNames()) {
       const bool fma = HasFma(name);
-      const auto got = std::make_unique<ImageBuffer>(Layout::kNhwc, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
+      const auto got = std::make_unique<ImageBuffer>(t.layout, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
       DepthwiseConv2d(p->plan, p->in.in(), got->view(), *serial[target]);
       serial[target]->Check();
       ASSERT_TRUE(got->memory().CanariesIntact()) << t;
       if (!HasTransforms(name)) {
-        const DepthwisePlan direct(p->kernel, t.h, t.w, Layout::kNhwc, ConvAlgo::kDirect);
+        const DepthwisePlan direct(p->kernel, t.h, t.w, t.layout, ConvAlgo::kDirect);
         const ImageBuffer want = p->Out(t);
         DepthwiseConv2d(direct, p->in.in(), want.view(), *serial[target++]);
         ASSERT_TRUE(got->SameAs(want)) << name << ' ' << t;
@@ -187,7 +226,7 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
       DepthwiseConv2d(p->plan, p->in.in(), again.view(), *parallel[target]);
       ASSERT_TRUE(again.SameAs(*got)) << name << ' ' << t;
       if (fma && with_fma == nullptr) {
-        with_fma = std::make_unique<ImageBuffer>(Layout::kNhwc, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
+        with_fma = std::make_unique<ImageBuffer>(t.layout, t.n, p->plan.out_h(), p->plan.out_w(), t.c);
         with_fma->CopyFrom(*got);
       }
       if (fma) {
@@ -204,6 +243,7 @@ class Fft : public ::testing::TestWithParam<std::string> {};
 // A channel's bits depend on that channel of that image alone; NaN and loud neighbours, batches and gaps are nothing to
 // it.
 TEST_P(Fft, ALoudOrBrokenChannelDisturbsNoOther) {
+  LUTRA_NEEDS_TRANSFORMS();
   Backwards backwards;
   TargetContext context(GetParam(), backwards.AsExecutor(), kScratch);
   for (const size_t channels : {5u, 16u, 40u}) {
@@ -247,6 +287,7 @@ TEST_P(Fft, ALoudOrBrokenChannelDisturbsNoOther) {
 }
 
 TEST_P(Fft, InPlaceGivesTheSameBits) {
+  LUTRA_NEEDS_TRANSFORMS();
   TargetContext context(GetParam(), Serial(), kScratch);
   for (const size_t channels : {3u, 32u, 35u}) {
     const FftCase t{2, 13, 17, channels, 7, 10, {}, channels};
@@ -269,6 +310,7 @@ TEST_P(Fft, InPlaceGivesTheSameBits) {
 
 // An epilogue is the shared one, applied to the sum: that is, to the output without one, convolved by 1.
 TEST_P(Fft, EpiloguesAndOutputTypes) {
+  LUTRA_NEEDS_TRANSFORMS();
   TargetContext context(GetParam(), Serial(), kScratch);
   for (const size_t channels : {5u, 16u, 37u}) {
     const FftCase t{2, 9, 12, channels, 7, 7, {}, channels};
@@ -312,6 +354,7 @@ INSTANTIATE_TEST_SUITE_P(All, Fft, ::testing::ValuesIn(TargetNames()), NameOfTar
 
 // Spectra do not depend on who computes them, nor do plans on being copied.
 TEST(DepthwiseFftPlan, SpectraAreTheSameFromAnyExecutor) {
+  LUTRA_NEEDS_TRANSFORMS();
   ThreeThreads threads;
   const FftCase t{1, 20, 30, 70, 9, 7, {}, 3};
   const Problem p(t);
@@ -327,6 +370,7 @@ TEST(DepthwiseFftPlan, SpectraAreTheSameFromAnyExecutor) {
 }
 
 TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
+  LUTRA_NEEDS_TRANSFORMS();
   const auto plan_for = [](size_t size, size_t k, ConvAlgo algo = ConvAlgo::kAuto, Layout layout = Layout::kNhwc,
                            ConvGeometry g = {}) {
     const std::vector<float> taps(k * k * 16, 1.0f);
@@ -337,33 +381,30 @@ TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
     for (const size_t k : {7u, 13u, 31u}) EXPECT_EQ(plan_for(size, k).algo(), ConvAlgo::kFft) << size << ' ' << k;
   }
   const DepthwisePlan large = plan_for(56, 31);
-  EXPECT_EQ(large.parts().fft_h, 72);
+  EXPECT_EQ(large.parts().fft_rows.points, 72);
+  EXPECT_TRUE(large.in_place_ok());
   const std::string text = Explain(large);
-  for (const char* part : {"fft: chosen, the kernel is large. Transforms of 72 x 72 points", "bytes of spectra",
-                           "direct: not chosen: the kernel is large"}) {
+  for (const char* part : {"fft: chosen, the kernel is large. Transforms of 72 x 72 points, 1 x 1 tiles",
+                           "bytes of spectra", "direct: not chosen: the kernel is large"}) {
     EXPECT_NE(text.find(part), std::string::npos) << part << " is not in\n" << text;
   }
   EXPECT_NE(Explain(plan_for(56, 3)).find("fft: not chosen: the kernel is small"), std::string::npos);
-  EXPECT_NE(Explain(plan_for(56, 31, ConvAlgo::kAuto, Layout::kNchw)).find("fft: not chosen: the layout is NCHW"),
-            std::string::npos);
-  const auto refusal = [&](size_t size, size_t k, Layout layout, ConvGeometry g) {
-    return FailureOf([&] { (void)plan_for(size, k, ConvAlgo::kFft, layout, g); });
+  const DepthwisePlan tiled = plan_for(200, 31);
+  EXPECT_EQ(tiled.algo(), ConvAlgo::kFft);
+  EXPECT_FALSE(tiled.in_place_ok());
+  EXPECT_NE(Explain(tiled).find("not possible: there are several tiles"), std::string::npos);
+  const auto refusal = [&](size_t size, size_t k, ConvGeometry g) {
+    return FailureOf([&] { (void)plan_for(size, k, ConvAlgo::kFft, Layout::kNhwc, g); });
   };
   const std::string cannot = "DepthwisePlan: algo is kFft, which can't run: ";
-  EXPECT_EQ(refusal(56, 7, Layout::kNchw, {}), cannot + "the layout is NCHW");
-  EXPECT_EQ(refusal(0, 7, Layout::kNhwc, {}), cannot + "the image is empty");
-  EXPECT_EQ(refusal(140, 31, Layout::kNhwc, {}), cannot + "image and kernel together are longer than any transform");
+  EXPECT_EQ(refusal(0, 7, {}), cannot + "the image is empty");
   ConvGeometry g;
-  g.stride_w = 2;
-  EXPECT_EQ(refusal(56, 7, Layout::kNhwc, g), cannot + "a stride is not 1");
-  g = {};
-  g.pad = Pad::kReflect;
-  EXPECT_EQ(refusal(56, 7, Layout::kNhwc, g), cannot + "the padding is not zero");
-  g = {};
-  g.top = 9;
-  g.bottom = g.left = g.right = 0;
-  g.dil_h = 9;
-  EXPECT_EQ(refusal(1, 1, Layout::kNhwc, g), "");
+  g.top = g.left = 600;
+  g.bottom = g.right = 0;
+  EXPECT_EQ(refusal(10, 1, g), "");
+  g.dil_h = 600;
+  EXPECT_EQ(refusal(1500, 3, g), cannot + "the kernel is longer than any transform");
+  EXPECT_EQ(refusal(600, 1, {}), "");
   // The longest plans run with a default context.
   EXPECT_LE(plan_for(90, 1, ConvAlgo::kFft).scratch_per_worker(), Context::kDefaultScratch);
 }

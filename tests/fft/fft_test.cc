@@ -29,6 +29,7 @@ namespace lutra { inline namespace LUTRA_NS { namespace fft {
 using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED_T(FirstOf, FirstPassesFor)
 LUTRA_DISPATCHED_T(SecondOf, SecondPassesFor)
+LUTRA_DISPATCHED_T(AcrossOf, AcrossPassesFor)
 LUTRA_DISPATCHED(LanesOf, FftLanes)
 
 }}}  // namespace lutra::LUTRA_NS::fft
@@ -84,6 +85,7 @@ class Fft : public ::testing::TestWithParam<std::string> {
   Fft() : context_(GetParam()), lanes_(fft::LanesOf<HWY_TARGETS>(context_.get().target())()) {}
   fft::FirstPasses First(int r) { return fft::FirstOf<void, HWY_TARGETS>(context_.get().target())(r); }
   fft::SecondPasses Second(int r) { return fft::SecondOf<void, HWY_TARGETS>(context_.get().target())(r); }
+  fft::AcrossPasses AcrossParts(int r) { return fft::AcrossOf<void, HWY_TARGETS>(context_.get().target())(r); }
   ptrdiff_t SlotBytes() const { return static_cast<ptrdiff_t>(2 * lanes_ * sizeof(float)); }
   double Depth() const { return HasFma(GetParam()) ? 12 : 24; }
 
@@ -218,6 +220,82 @@ TEST(FftLadder, FactorsAreCoprimeAndNumbersAreAllOnce) {
   EXPECT_EQ(fft::LengthFor(12)->size, 12);
   EXPECT_EQ(fft::LengthFor(fft::kMostPoints)->size, fft::kMostPoints);
   EXPECT_EQ(fft::LengthFor(fft::kMostPoints + 1), nullptr);
+}
+
+TEST(FftLadder, CirclesNumberAllTimesAndFrequenciesOnce) {
+  int previous = 0;
+  for (size_t i = 0; i < fft::kCircles; ++i) {
+    const fft::Circle c = fft::CircleAt(i);
+    const int size = c.Size();
+    EXPECT_GT(size, previous);
+    previous = size;
+    EXPECT_EQ(std::gcd(c.part.size, c.parts), 1);
+    EXPECT_TRUE(c.parts == 1 || std::find(std::begin(fft::kAcrossFactors), std::end(fft::kAcrossFactors), c.parts) !=
+                                    std::end(fft::kAcrossFactors));
+    EXPECT_EQ(fft::CircleOf(size).parts, c.parts);
+    EXPECT_EQ(fft::CircleOf(size).part.size, c.part.size);
+    const std::vector<int> once(static_cast<size_t>(size), 1);
+    std::vector<int> times(once.size()), frequencies(times), halves(times);
+    for (int p = 0; p < c.parts; ++p) {
+      for (int a = 0; a < c.part.second; ++a) {
+        for (int b = 0; b < c.part.first; ++b) {
+          const int t = c.TimeOf(a, b, p), f = c.FrequencyOf(a, b, p);
+          ++times[static_cast<size_t>(t)];
+          ++frequencies[static_cast<size_t>(f)];
+          // e^(-2 pi i t f / N) is the product of the factors' own.
+          for (int q = 0; q < c.parts; ++q) {
+            const int g = c.FrequencyOf(a, b, q);
+            EXPECT_EQ(g % c.part.second, a);
+            EXPECT_EQ(g % c.part.first, b);
+            EXPECT_EQ(g % c.parts, q);
+          }
+        }
+      }
+      fft::ForHalf(c.part, [&](int a, int b, bool alone) {
+        const int f = c.FrequencyOf(a, b, p);
+        ++halves[static_cast<size_t>(f)];
+        if (!alone) ++halves[static_cast<size_t>((size - f) % size)];
+      });
+    }
+    EXPECT_EQ(times, once) << size;
+    EXPECT_EQ(frequencies, once) << size;
+    EXPECT_EQ(halves, once) << size;
+  }
+  EXPECT_EQ(previous, fft::kMostCircle);
+}
+
+TEST_P(Fft, AcrossPartsStaysInsideTheErrorBound) {
+  Random random{5};
+  for (const int parts : fft::kAcrossFactors) {
+    const auto n = static_cast<size_t>(parts);
+    const size_t groups = 3, batch = 2;  // [batch][part][group]
+    Slots in(n * groups * batch, lanes_);
+    for (const bool back : {false, true}) {
+      Slots out(n * groups * batch, lanes_);
+      for (size_t i = 0; i < n * groups * batch; ++i) {
+        for (size_t lane = 0; lane < lanes_; ++lane) {
+          in.Set(i, lane, {double{random.Float()}, double{random.Float()}});
+          out.Set(i, lane, in.At(i, lane));
+        }
+      }
+      const auto step = static_cast<ptrdiff_t>(groups) * SlotBytes();
+      const auto passes = AcrossParts(parts);
+      (back ? passes.back : passes.forward)(
+          {nullptr, out.bytes(), nullptr, nullptr, step, SlotBytes(), 0, step * parts, 0, groups, batch});
+      for (size_t m = 0; m < batch; ++m) {
+        for (size_t g = 0; g < groups; ++g) {
+          for (size_t lane = 0; lane < lanes_; ++lane) {
+            Points x(n);
+            for (size_t i = 0; i < n; ++i) x[i] = in.At((m * n + i) * groups + g, lane);
+            for (size_t k = 0; k < n; ++k) {
+              const Point want = DftAt(x, k, back ? 1 : -1), got = out.At((m * n + k) * groups + g, lane);
+              ASSERT_LE(std::abs(got - want), Depth() * kEps * SizeOfAll(x)) << parts << ' ' << k;
+            }
+          }
+        }
+      }
+    }
+  }
 }
 
 TEST(FftTwiddles, AreRoundedOnce) {

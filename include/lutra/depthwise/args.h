@@ -57,8 +57,7 @@ struct DepthwiseArgs {
   int32_t zero = 0;
   uint8_t flip = 0;
   // by transforms
-  const float* spectra = nullptr;
-  fft::Length rows_by{}, columns_by{};
+  const DepthwisePlanParts* plan = nullptr;
   // shift
   int shift_h = 0, shift_w = 0;
   // how tasks cut the work; never changes a result
@@ -73,6 +72,19 @@ inline float Reweighting(const DepthwiseArgs& a, float row_taps, float col_taps)
 
 // Task `task` of worker-owned scratch; args == nullptr runs nothing. Returns the target it is built for.
 using DepthwiseKernelFn = int64_t (*)(const DepthwiseArgs* args, size_t task, void* scratch);
+
+// By transforms: a block of channels of as many problems (tiles of images) as can share its vectors. Problems
+// innermost, so that the spectra of a block stay in cache.
+inline size_t FftProblems(const DepthwiseArgs& a) {
+  return a.out.n * a.plan->fft_rows.tiles * a.plan->fft_columns.tiles;
+}
+// The times of the circles' points.
+inline const int32_t* ColumnTimes(const DepthwiseArgs& a) { return a.cols + a.plan->cols; }
+inline const int32_t* RowTimes(const DepthwiseArgs& a) { return ColumnTimes(a) + a.plan->fft_columns.points; }
+inline size_t FftTasks(const DepthwiseArgs& a) {
+  const size_t per_task = Packed(a.out.c, kTapBlock);
+  return (a.out.c + kTapBlock - 1) / kTapBlock * ((FftProblems(a) + per_task - 1) / per_task);
+}
 
 // Which piece of the image a task is: channels fastest, then rows, then images.
 struct DepthwisePiece {

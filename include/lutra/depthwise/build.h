@@ -10,6 +10,7 @@
 #include "lutra/depthwise/choose.h"
 #include "lutra/depthwise/fft.h"
 #include "lutra/depthwise/int8.h"
+#include "lutra/depthwise/job.h"
 #include "lutra/depthwise/plan.h"
 #include "lutra/dispatch.h"
 #include "lutra/fft/twiddles.h"
@@ -196,41 +197,42 @@ inline void FillTaps(const Line& l, const LinePlan& p, const int32_t* map, float
 
 using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED(SpectraBlockFor, SpectraBlock)
-LUTRA_DISPATCHED(FftLanesOf, FftLanes)
 
 // The spectra of all blocks, by the executor's workers. Of a Share each thread has a plan of its own: what its part of
 // the tasks left is done here.
 template <int64_t kTargets>
-SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape& s, const FftLengths& l,
+SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape& s, const FftPlan& plan,
                         const Executor& executor) {
-  const ConvGeometry& g = s.geometry;
   SpectraArgs a;
   a.taps = static_cast<const float*>(kernel.memory.data());
   a.kh = s.kh;
   a.kw = s.kw;
-  a.rows_by = *l.rows;
-  a.columns_by = *l.columns;
-  a.x = OnCircle(TapsOf(s.w, s.out_w, s.kw, g.dil_w, g.left), g.dil_w, g.left, l.rows->size);
-  a.y = OnCircle(TapsOf(s.h, s.out_h, s.kh, g.dil_h, g.top), g.dil_h, g.top, l.columns->size);
+  a.c = s.c;
+  a.rows_by = fft::CircleOf(plan.rows.points);
+  a.columns_by = fft::CircleOf(plan.columns.points);
+  a.x = StepsOf(RowLine(s), TapsOf(RowLine(s)), plan.rows.points);
+  a.y = StepsOf(ColumnLine(s), TapsOf(ColumnLine(s)), plan.columns.points);
   const size_t blocks = (s.c + kTapBlock - 1) / kTapBlock, workers = std::max<size_t>(executor.workers, 1);
-  const size_t row_n = static_cast<size_t>(l.rows->size), column_n = static_cast<size_t>(l.columns->size);
-  const size_t worker_doubles = SpectraScratchDoubles(s.kh, s.kw, *l.rows);
-  SharedBytes spectra(internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(*l.rows, *l.columns)) *
+  const auto row_n = static_cast<size_t>(plan.rows.points), column_n = static_cast<size_t>(plan.columns.points);
+  const size_t worker_doubles = SpectraScratchDoubles(s.kh, s.kw, a.rows_by);
+  SharedBytes spectra(internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(a.rows_by, a.columns_by)) *
                       sizeof(float));
-  const size_t half = static_cast<size_t>(l.rows->Half());
+  const auto columns = static_cast<size_t>(a.rows_by.Columns());
   const SharedBytes memory(internal::CheckedSize("DepthwisePlan: scratch", workers, worker_doubles) * sizeof(double) +
-                           half * sizeof(RowFrequency) + 2 * (row_n + column_n) * sizeof(double) + blocks);
+                           columns * sizeof(RowFrequency) + 2 * (row_n + column_n) * sizeof(double) + blocks);
   auto* const frequencies = static_cast<RowFrequency*>(memory.data());
   a.frequencies = frequencies;
   size_t found = 0;
-  fft::ForHalf(*l.rows, [&](int fa, int fb, bool alone) {
-    frequencies[found++] = {static_cast<size_t>(l.rows->FrequencyOf(fa, fb)),
-                            (alone ? 1.0 : 2.0) / static_cast<double>(row_n * column_n)};
-  });
-  auto* const turns = reinterpret_cast<double*>(frequencies + half);
+  for (int part = 0; part < a.rows_by.parts; ++part) {
+    fft::ForHalf(a.rows_by.part, [&](int fa, int fb, bool alone) {
+      frequencies[found++] = {static_cast<size_t>(a.rows_by.FrequencyOf(fa, fb, part)),
+                              (alone ? 1.0 : 2.0) / static_cast<double>(row_n * column_n)};
+    });
+  }
+  auto* const turns = reinterpret_cast<double*>(frequencies + columns);
   for (size_t i = 0; i < row_n + column_n; ++i) {
-    const fft::UnitVector u = i < row_n ? fft::UnitAt(static_cast<int>(i), l.rows->size)
-                                        : fft::UnitAt(static_cast<int>(i - row_n), l.columns->size);
+    const fft::UnitVector u = i < row_n ? fft::UnitAt(static_cast<int>(i), plan.rows.points)
+                                        : fft::UnitAt(static_cast<int>(i - row_n), plan.columns.points);
     turns[2 * i] = u.cos;
     turns[2 * i + 1] = u.sin;
   }
@@ -259,6 +261,16 @@ SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape
   return spectra;
 }
 
+// times[point of the circle, part by part, second-factor outside] = its time.
+inline int32_t* FillTimes(const fft::Circle& circle, int32_t* times) {
+  for (int p = 0; p < circle.parts; ++p) {
+    for (int a = 0; a < circle.part.second; ++a) {
+      for (int b = 0; b < circle.part.first; ++b) *times++ = circle.TimeOf(a, b, p);
+    }
+  }
+  return times;
+}
+
 template <int64_t kTargets>
 DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
                             const Executor& executor) {
@@ -271,8 +283,20 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
   const DepthwiseShape shape{kernel.h, kernel.w, h, w, rows.out, cols.out, kernel.c, g, layout};
 
+  FftPlan by_fft = FftPlanOf(shape);
+  if (by_fft.reason == nullptr && FftLanesOf<kTargets>(0)() == 0) {
+    by_fft.reason = "this CPU's target has no transforms";
+  }
+  if (kernel.integer) by_fft.reason = "the taps are integers";
+  if (algo == ConvAlgo::kFft && by_fft.reason != nullptr) {
+    Fail("%s: algo is kFft, which can't run: %s", what, by_fft.reason);
+  }
+  const DepthwiseChoice choice = ChooseDepthwise(shape, by_fft, algo);
+  const bool transforms = choice.algo == ConvAlgo::kFft;
+  const size_t times = transforms ? static_cast<size_t>(by_fft.rows.points + by_fft.columns.points) : 0;
+
   DepthwisePlanParts p;
-  p.memory = SharedBytes((rows.mapped + cols.mapped) * sizeof(int32_t) +
+  p.memory = SharedBytes((rows.mapped + cols.mapped + times) * sizeof(int32_t) +
                          (g.reweight ? rows.out + cols.out : 0) * sizeof(float));
   p.h = h;
   p.w = w;
@@ -286,44 +310,42 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   p.run.dil_h = rows.dil;
   p.run.dil_w = cols.dil;
   p.layout = layout;
-  FftLengths lengths = FftLengthsOf(shape);
-  if (FftLanesOf<kTargets>(0)() == 0) lengths.reason = "this CPU's target has no transforms";
-  if (kernel.integer) lengths.reason = "the taps are integers";
-  if (algo == ConvAlgo::kFft && lengths.reason != nullptr) {
-    Fail("%s: algo is kFft, which can't run: %s", what, lengths.reason);
-  }
-  const DepthwiseChoice choice = ChooseDepthwise(shape, lengths, algo);
   p.algo = choice.algo;
   p.reason = choice.reason;
   p.against = choice.against;
-  p.in_place_ok = p.out_h == h && p.out_w == w;
-  p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.in_place_ok;
+  p.in_place_ok = p.out_h == h && p.out_w == w && !(transforms && by_fft.rows.tiles * by_fft.columns.tiles > 1);
+  p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.out_h == h && p.out_w == w;
   auto* const map = static_cast<int32_t*>(p.memory.data());
   FillMap(vertical, rows, map);
   FillMap(horizontal, cols, map + rows.mapped);
   if (g.reweight) {
-    auto* const taps = reinterpret_cast<float*>(map + rows.mapped + cols.mapped);
+    auto* const taps = reinterpret_cast<float*>(map + rows.mapped + cols.mapped + times);
     FillTaps(vertical, rows, map, taps);
     FillTaps(horizontal, cols, map + rows.mapped, taps + rows.out);
   }
 
-  if (p.algo == ConvAlgo::kFft) {
-    p.fft_h = lengths.columns->size;
-    p.fft_w = lengths.rows->size;
-    p.spectra = MakeSpectra<kTargets>(kernel, shape, lengths, executor);
-    p.scratch = p.scratch_in_place = FftScratchBytes(*lengths.rows, *lengths.columns, h, w, p.out_h, p.out_w);
-  } else if (kernel.integer) {
+  if (kernel.integer) {
     const auto bytes = [&](bool in_place) {
       return IntScratch(kernel.h, kernel.w, p.run, h, w, p.out_w, layout, in_place).bytes;
     };
     p.scratch = bytes(false);
     p.scratch_in_place = bytes(!p.pointwise);
-  } else if (layout == Layout::kNchw) {
+  } else if (layout == Layout::kNchw) {  // for kFft as well: on targets without transforms it runs direct
     p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
     p.scratch_in_place =
         p.pointwise ? p.scratch : NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, true, kMostLanes).bytes;
   } else if (!p.pointwise && p.in_place_ok) {
     p.scratch_in_place = internal::CheckedSize(what, h, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
+  }
+  if (transforms) {
+    FillTimes(fft::CircleOf(by_fft.rows.points),
+              FillTimes(fft::CircleOf(by_fft.columns.points), map + rows.mapped + cols.mapped));
+    p.fft_rows = by_fft.rows;
+    p.fft_columns = by_fft.columns;
+    p.spectra = MakeSpectra<kTargets>(kernel, shape, by_fft, executor);
+    const size_t scratch = FftScratchBytes(by_fft.rows, by_fft.columns);
+    p.scratch = std::max(p.scratch, scratch);
+    p.scratch_in_place = std::max(p.scratch_in_place, scratch);
   }
   return p;
 }
@@ -334,8 +356,11 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
   char fft[256], direct[256], text[1024];
   const DepthwisePlanParts& p = plan.parts();
   if (p.algo == ConvAlgo::kFft) {
-    std::snprintf(fft, sizeof(fft), "chosen, %s. Transforms of %d x %d points, %zu bytes of spectra. Bound: L1 and L2",
-                  p.reason, p.fft_h, p.fft_w, p.spectra.bytes());
+    std::snprintf(fft, sizeof(fft),
+                  "chosen, %s. Transforms of %d x %d points, %zu x %zu tiles of an image, %zu bytes of spectra. Bound: "
+                  "L1 and L2",
+                  p.reason, p.fft_columns.points, p.fft_rows.points, p.fft_columns.tiles, p.fft_rows.tiles,
+                  p.spectra.bytes());
     std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
   } else {
     std::snprintf(fft, sizeof(fft), "not chosen: %s", p.against);
@@ -353,7 +378,10 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
                 static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
                     static_cast<double>(k.h()) * static_cast<double>(k.w()),
                 plan.scratch_per_worker(), plan.scratch_per_worker(true),
-                plan.in_place_ok() ? "" : " (not possible: the output has another size)");
+                plan.in_place_ok() ? ""
+                : plan.out_h() == plan.h() && plan.out_w() == plan.w()
+                    ? " (not possible: there are several tiles)"
+                    : " (not possible: the output has another size)");
   return text;
 }
 

@@ -16,25 +16,14 @@ struct DepthwiseChoice {
   const char* against;  // why not the other one
 };
 
-// The lengths of transforms that kFft would use; reason: why it can't run, null where it can.
-struct FftLengths {
-  const fft::Length *rows = nullptr, *columns = nullptr;
-  const char* reason = nullptr;
-};
-constexpr FftLengths FftLengthsOf(const DepthwiseShape& s) {
+// One axis of it.
+constexpr FftLine RowLine(const DepthwiseShape& s) {
   const ConvGeometry& g = s.geometry;
-  FftLengths l;
-  if (s.layout != Layout::kNhwc) return l.reason = "the layout is NCHW", l;
-  if (s.h * s.w * s.out_h * s.out_w == 0) return l.reason = "the image is empty", l;
-  if ((g.stride_h != 1 && s.out_h > 1) || (g.stride_w != 1 && s.out_w > 1)) return l.reason = "a stride is not 1", l;
-  if (g.pad != Pad::kZero && (g.top | g.left | g.bottom | g.right) != 0) return l.reason = "the padding is not zero", l;
-  const size_t points_h = TapsOf(s.h, s.out_h, s.kh, g.dil_h, g.top).points,
-               points_w = TapsOf(s.w, s.out_w, s.kw, g.dil_w, g.left).points;
-  if (points_h == 0 || points_w == 0) return l.reason = "no tap meets the image", l;
-  l.rows = fft::LengthFor(points_w);
-  l.columns = fft::LengthFor(points_h);
-  if (l.rows == nullptr || l.columns == nullptr) l.reason = "image and kernel together are longer than any transform";
-  return l;
+  return {s.w, s.out_w, s.kw, s.out_w > 1 ? g.stride_w : 1, g.dil_w, g.left, g.pad};
+}
+constexpr FftLine ColumnLine(const DepthwiseShape& s) {
+  const ConvGeometry& g = s.geometry;
+  return {s.h, s.out_h, s.kh, s.out_h > 1 ? g.stride_h : 1, g.dil_h, g.top, g.pad};
 }
 
 // Time of a block of channels in ns, fitted to times of both algorithms on images of 5 to 80 pixels and kernels of 3
@@ -44,27 +33,56 @@ constexpr FftLengths FftLengthsOf(const DepthwiseShape& s) {
 // A tap that is walked over without meeting the image costs an eighth; a tile has 8 columns, used or not, and one that
 // meets a border takes a fifth longer.
 constexpr double DirectCost(const DepthwiseShape& s) {
-  const ConvGeometry& g = s.geometry;
-  const double inside =
-      TapsOf(s.h, s.out_h, s.kh, g.dil_h, g.top).mean * TapsOf(s.w, s.out_w, s.kw, g.dil_w, g.left).mean;
+  const double inside = TapsOf(ColumnLine(s)).mean * TapsOf(RowLine(s)).mean;
   const double walked = static_cast<double>(s.kh * s.kw);
   const size_t columns = (s.out_w + 7) / 8 * 8;
   const auto outputs = static_cast<double>(s.out_h * columns);
   return 0.28 * (s.out_w < 16 ? 1.2 : 1.0) * outputs * (7 + inside + (walked - inside) / 8);
 }
 // Points of the larger transforms leave L2.
-constexpr double FftCost(const FftLengths& l) {
-  const auto points = static_cast<double>(l.columns->size * l.rows->Half());
-  return points * (10.5 + points / 330);
+constexpr double FftCost(const FftAxis& rows, const fft::Circle& row, const FftAxis& columns,
+                         const fft::Circle& column) {
+  const auto points = static_cast<double>(column.Size() * row.Columns());
+  return static_cast<double>(rows.tiles * columns.tiles) * points * (10.5 + points / 330);
 }
 
-// `wanted`: kAuto, or the algorithm that is forced: kFft only where FftLengthsOf has no reason against it.
-constexpr DepthwiseChoice ChooseDepthwise(const DepthwiseShape& s, const FftLengths& l, ConvAlgo wanted) {
+// How kFft would cut the image; reason: why it can't run, null where it can.
+struct FftPlan {
+  FftAxis rows, columns;
+  double cost = 0;
+  const char* reason = nullptr;
+};
+constexpr FftPlan FftPlanOf(const DepthwiseShape& s) {
+  FftPlan best;
+  if (s.h * s.w * s.out_h * s.out_w == 0) return best.reason = "the image is empty", best;
+  const FftLine row = RowLine(s), column = ColumnLine(s);
+  const FftTaps row_taps = TapsOf(row), column_taps = TapsOf(column);
+  if (row_taps.begin == row_taps.end || column_taps.begin == column_taps.end) {
+    return best.reason = "no tap meets the image", best;
+  }
+  best.reason = "the kernel is longer than any transform";
+  FftAxis by_rows[fft::kCircles];
+  for (size_t i = 0; i < fft::kCircles; ++i) by_rows[i] = AxisOf(row, row_taps, fft::CircleAt(i).Size());
+  for (size_t i = 0; i < fft::kCircles; ++i) {
+    const FftAxis by_columns = AxisOf(column, column_taps, fft::CircleAt(i).Size());
+    if (by_columns.points == 0) continue;
+    for (size_t k = 0; k < fft::kCircles; ++k) {
+      if (by_rows[k].points == 0) continue;
+      const double cost = FftCost(by_rows[k], fft::CircleAt(k), by_columns, fft::CircleAt(i));
+      if (best.reason == nullptr && cost >= best.cost) continue;
+      best = {by_rows[k], by_columns, cost, nullptr};
+    }
+  }
+  return best;
+}
+
+// `wanted`: kAuto, or the algorithm that is forced: kFft only where FftPlanOf has no reason against it.
+constexpr DepthwiseChoice ChooseDepthwise(const DepthwiseShape& s, const FftPlan& fft, ConvAlgo wanted) {
   if (wanted == ConvAlgo::kFft) return {ConvAlgo::kFft, "forced", "fft is forced"};
   if (wanted == ConvAlgo::kDirect) return {ConvAlgo::kDirect, "forced", "direct is forced"};
-  if (l.reason != nullptr) return {ConvAlgo::kDirect, "takes every shape", l.reason};
-  return FftCost(l) < DirectCost(s) ? DepthwiseChoice{ConvAlgo::kFft, "the kernel is large", "the kernel is large"}
-                                    : DepthwiseChoice{ConvAlgo::kDirect, "the kernel is small", "the kernel is small"};
+  if (fft.reason != nullptr) return {ConvAlgo::kDirect, "takes every shape", fft.reason};
+  return fft.cost < DirectCost(s) ? DepthwiseChoice{ConvAlgo::kFft, "the kernel is large", "the kernel is large"}
+                                  : DepthwiseChoice{ConvAlgo::kDirect, "the kernel is small", "the kernel is small"};
 }
 
 }}}  // namespace lutra::LUTRA_NS::depthwise

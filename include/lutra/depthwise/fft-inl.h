@@ -1,4 +1,4 @@
-// Depthwise convolution by prime-factor transforms (fft/pass.h): NHWC, f32, stride 1, zero padding.
+// Depthwise convolution by prime-factor transforms (fft/pass.h), tile by tile (fft.h), any layout, padding and stride.
 // A task convolves the channels of one block, a vector at a time: rows of the image into columns, columns times the
 // kernel's spectrum, columns into rows of the output. Lanes never meet.
 // Needs   checked arguments (job.h), spectra (SpectraBlock). Touches no element outside of the views.
@@ -11,8 +11,8 @@
 #endif
 
 #include "lutra/depthwise/args.h"
-#include "lutra/depthwise/direct-inl.h"
 #include "lutra/depthwise/finish-inl.h"
+#include "lutra/depthwise/lanes-inl.h"
 #include "lutra/fft/passes-inl.h"
 
 LUTRA_BEFORE_KERNELS
@@ -23,147 +23,293 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 HWY_INLINE bool Walkable(ptrdiff_t pixel_step, size_t w) {
   return pixel_step >= 0 && pixel_step <= INT32_MAX / HWY_MAX(static_cast<ptrdiff_t>(w), 1);
 }
-inline void FillIndex(const fft::Length& l, size_t used, ptrdiff_t step, int32_t* index, ptrdiff_t unused = -1) {
-  for (int a = 0; a < l.second; ++a) {
-    for (int b = 0; b < l.first; ++b) {
-      const int t = l.TimeOf(a, b);
-      *index++ = static_cast<size_t>(t) < used ? static_cast<int32_t>(t * step) : static_cast<int32_t>(unused);
-    }
-  }
-}
-inline HWY_NOINLINE void StageFftRow(const float* in, ptrdiff_t step, size_t w, size_t lanes, float* to) {
-  const FftTag d;
-  for (size_t x = 0; x < w; ++x, in += step, to += kFftLanes) hn::Store(LoadSome(d, in, lanes), d, to);
-}
-inline HWY_NOINLINE void FinishFftRow(const DepthwiseArgs& a, const float* from, size_t row, size_t channel,
-                                      size_t lanes, char* out, ptrdiff_t step) {
-  const FftTag d;
-  const float* const taps = a.row_taps == nullptr ? nullptr : a.row_taps + row / a.out.w % a.out.h;
-  const auto weighted = [&](size_t x, auto v) LUTRA_TILE {
-    return taps == nullptr ? v : hn::Mul(v, hn::Set(d, depthwise::Reweighting(a, *taps, a.row_taps[a.out.h + x])));
-  };
-  if (!a.plain) {
-    HWY_ALIGN float sums[kFftLanes];
-    for (size_t x = 0; x < a.out.w; ++x, from += kFftLanes, out += step) {
-      hn::Store(weighted(x, hn::Load(d, from)), d, sums);
-      FinishRun(a.epilogue, sums, row + x, channel, lanes, out, a.out.type);
-    }
-    return;
-  }
-  const bool relu = a.epilogue.act == Act::kRelu;
-  const auto zero = hn::Zero(d),
-             bias = a.epilogue.bias == nullptr ? zero : LoadSome(d, a.epilogue.bias + channel, lanes);
-  for (size_t x = 0; x < a.out.w; ++x, from += kFftLanes, out += step) {
-    auto v = hn::Add(weighted(x, hn::Load(d, from)), bias);
-    if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
-    StoreSome(d, v, reinterpret_cast<float*>(out), lanes);
+
+// index[point] = at(i) where the point's time is lo + i, whole turns apart, i < count; else -1.
+template <class At>
+HWY_INLINE void FillIndex(const int32_t* times, int points, int64_t lo, int64_t count, int32_t* index, const At& at) {
+  const int64_t turn = lo % points, first = turn < 0 ? turn + points : turn;
+  for (int i = 0; i < points; ++i) {
+    const int64_t from_first = times[i] < first ? times[i] - first + points : times[i] - first;
+    index[i] = from_first < count ? at(from_first) : -1;
   }
 }
 
-// Channels [c, c + lanes) of image n.
-inline void FftGroup(const DepthwiseArgs& a, const fft::FirstPasses* first, const fft::SecondPasses* second, size_t n,
-                     size_t c, size_t lanes, char* scratch) {
-  using fft::Pass;
-  const fft::Length rb = a.rows_by, cb = a.columns_by;
-  const depthwise::FftScratch s(rb, cb, a.in.h, a.in.w, a.out.h, a.out.w, kFftLanes);
-  auto* const rows_in = reinterpret_cast<int32_t*>(scratch + s.index);
-  int32_t *const rows_out = rows_in + fft::kMostPoints, *const columns_in = rows_out + fft::kMostPoints,
-                 *const columns_out = columns_in + fft::kMostPoints;
-  char *const staged = scratch + s.staged, *const work = scratch + s.work, *const columns = scratch + s.columns;
+struct FftRun {
+  const DepthwiseArgs& a;
+  const FftGroup& g;
+  const fft::Circle rb, cb;
+  const depthwise::FftScratch s;
+  const fft::FirstPasses row_first, column_first;
+  const fft::SecondPasses row_second, column_second;
+  const fft::AcrossPasses row_across, column_across;
+  const bool planes;
+  char* const scratch;
+
+  int32_t* Index(int table) const { return reinterpret_cast<int32_t*>(scratch + s.index) + table * fft::kMostCircle; }
+  float* Staged() const { return reinterpret_cast<float*>(scratch + s.staged); }
+  float* Lines() const { return reinterpret_cast<float*>(scratch + s.lines); }
+  char* Column(size_t part, size_t f) const {
+    return scratch + s.columns + (part * static_cast<size_t>(rb.part.Half()) + f) * s.pitch;
+  }
+  ptrdiff_t Pitch() const { return static_cast<ptrdiff_t>(s.pitch); }
+  ptrdiff_t RowWork() const { return static_cast<ptrdiff_t>(fft::WorkBytes(rb.part, true, kFftLanes)); }
+  // A part's second passes, forward or back: frequency 0 of the first factor (real), pairs, first / 2 (real).
+  template <class Visit>
+  HWY_INLINE void Seconds(size_t part, ptrdiff_t slot, const Visit& visit) const {
+    const fft::Length& l = rb.part;
+    const int pairs = (l.first - 1) / 2;
+    char *const work = scratch + s.work, *const column = Column(part, 0) + slot;
+    char* const paired = column + (l.second / 2 + 1) * Pitch();
+    visit(true, work, column, size_t{1});
+    visit(false, work + kWorkRow, paired, static_cast<size_t>(pairs));
+    if (l.first % 2 == 0) visit(true, work + l.first / 2 * kWorkRow, paired + pairs * l.second * Pitch(), size_t{1});
+  }
+
+  size_t Forward() const;  // how many rows of the image
+  void Columns(size_t rows) const;
+  void Back() const;
+};
+
+inline HWY_NOINLINE size_t FftRun::Forward() const {
   constexpr ptrdiff_t kFloat = sizeof(float), kLine = kFftLanes * kFloat;
+  const FftAxis &x = a.plan->fft_rows, &y = a.plan->fft_columns;
+  const FftProblem& p0 = g.problem[0];
+  const int64_t height = y.hi - y.lo, width = x.hi - x.lo;
+  int32_t *const row_of = reinterpret_cast<int32_t*>(scratch + s.entries), *const stands = row_of + fft::kMostCircle;
+  int32_t *const rows_in = Index(0), *const columns_in = Index(2);
 
-  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
-  const float* const in = static_cast<const float*>(a.in.data) + At(n, a.in.sn) + c;
-  char* const out = static_cast<char*>(a.out.data) + (At(n, a.out.sn) + static_cast<ptrdiff_t>(c)) * size;
-  const ptrdiff_t out_step = a.out.sw * size;
-  const bool bare = a.plain && a.epilogue.bias == nullptr && a.epilogue.act == Act::kNone && a.row_taps == nullptr;
-  const bool from_image = lanes == kFftLanes && Walkable(a.in.sw * kFloat, a.in.w);
-  const bool to_image = lanes == kFftLanes && bare && Walkable(out_step, a.out.w);
-  FillIndex(rb, a.in.w, from_image ? a.in.sw * kFloat : kLine, rows_in);
-  FillIndex(rb, a.out.w, to_image ? out_step : kLine, rows_out);
-  FillIndex(cb, a.in.h, kSlot, columns_in);
-  FillIndex(cb, a.out.h, kSlot, columns_out, ColumnBackSkips(cb.first) ? -1 : static_cast<ptrdiff_t>(s.pitch) - kSlot);
+  // Rows to transform, each once, and where the rows of the tile stand among them.
+  int32_t low = INT32_MAX, high = -1;
+  for (int64_t i = 0; i < height; ++i) {
+    const int32_t row = stands[i] = RowAt(a, p0.top + y.lo + i);
+    if (row < 0) continue;
+    low = HWY_MIN(low, row);
+    high = HWY_MAX(high, row);
+  }
+  size_t entries = high < 0 ? 0 : static_cast<size_t>(high - low) + 1;
+  const bool shared = g.problems == 1 && entries <= static_cast<size_t>(height);
+  if (!shared) entries = static_cast<size_t>(height);
+  for (size_t i = 0; i < entries; ++i) row_of[i] = shared ? low + static_cast<int32_t>(i) : stands[i];
+  FillIndex(depthwise::ColumnTimes(a), cb.Size(), y.lo, height, columns_in, [&](int64_t i) {
+    if (shared) return stands[i] < 0 ? -1 : (stands[i] - low) * static_cast<int32_t>(kSlot);
+    return g.problems == 1 && stands[i] < 0 ? -1 : static_cast<int32_t>(i) * static_cast<int32_t>(kSlot);
+  });
 
-  const size_t row_groups = static_cast<size_t>(rb.second), pairs = static_cast<size_t>((rb.first - 1) / 2);
-  const bool even = rb.first % 2 == 0;
-  const auto pitch = static_cast<ptrdiff_t>(s.pitch),
-             row_work = static_cast<ptrdiff_t>(fft::WorkBytes(rb, true, kFftLanes)),
-             column_work = static_cast<ptrdiff_t>(fft::WorkBytes(cb, false, kFftLanes));
-  // The columns of the first factor's frequency 0, of the pairs, and of first / 2.
-  char *const paired = columns + (rb.second / 2 + 1) * pitch, *const last = paired + static_cast<ptrdiff_t>(pairs) *
-                                                                                         rb.second * pitch;
-  char *const work_paired = work + kWorkRow, *const work_last = work + rb.first / 2 * kWorkRow;
+  const bool walks = !planes && g.problems == 1 && g.channels == kFftLanes && a.in.type == DType::kF32 &&
+                     Walkable(a.in.sw * kFloat, a.in.w);
+  FillIndex(depthwise::RowTimes(a), rb.Size(), x.lo, width, rows_in, [&](int64_t i) {
+    const int32_t column = ColumnAt(a, p0.left + x.lo + i);
+    if (walks) return column < 0 ? -1 : column * static_cast<int32_t>(a.in.sw * kFloat);
+    return g.problems == 1 && column < 0 ? -1 : static_cast<int32_t>(i) * static_cast<int32_t>(kLine);
+  });
 
-  for (size_t y = 0; y < a.in.h; y += s.row_batch) {
-    const size_t batch = HWY_MIN(s.row_batch, a.in.h - y);
-    const ptrdiff_t at = static_cast<ptrdiff_t>(y) * kSlot, staged_step = static_cast<ptrdiff_t>(a.in.w) * kLine;
-    if (!from_image) {
-      for (size_t i = 0; i < batch; ++i) {
-        StageFftRow(in + At(y + i, a.in.sh), a.in.sw, a.in.w, lanes,
-                    reinterpret_cast<float*>(staged + static_cast<ptrdiff_t>(i) * staged_step));
+  const size_t line = static_cast<size_t>(width) * kFftLanes;
+  for (size_t i = 0; i < entries;) {
+    size_t batch = 1;  // of rows side by side
+    while (batch < s.row_batch && i + batch < entries && (!walks || row_of[i + batch] == row_of[i + batch - 1] + 1)) {
+      ++batch;
+    }
+    const char* from = reinterpret_cast<const char*>(Staged());
+    if (walks) {
+      if (row_of[i] < 0) {  // nobody asks for it
+        ++i;
+        continue;
+      }
+      from = static_cast<const char*>(a.in.data) + InputAt(a, p0, row_of[i], g.c) * kFloat;
+    } else {
+      for (size_t k = 0; k < batch; ++k) {
+        int32_t rows[kFftLanes] = {row_of[i + k]};
+        for (size_t q = 1; q < g.problems; ++q) {
+          rows[q] = RowAt(a, g.problem[q].top + y.lo + static_cast<int64_t>(i + k));
+        }
+        if (planes) {
+          StagePlanes(a, g, rows, Lines(), s.line, Staged() + k * line);
+        } else {
+          StagePixels(a, g, rows, Staged() + k * line);
+        }
       }
     }
-    const char* const from = from_image ? reinterpret_cast<const char*>(in + At(y, a.in.sh)) : staged;
-    const ptrdiff_t step = from_image ? a.in.sh * kFloat : staged_step;
-    first[0].row_forward(Pass{from, work, rows_in, nullptr, 0, 0, step, row_work, 0, row_groups, batch});
-    second[0].row_forward_real(Pass{work, columns + at, nullptr, nullptr, pitch, 0, row_work, kSlot, 0, 1, batch});
-    second[0].row_forward(
-        Pass{work_paired, paired + at, nullptr, nullptr, pitch, pitch * rb.second, row_work, kSlot, 0, pairs, batch});
-    if (even) {
-      second[0].row_forward_real(Pass{work_last, last + at, nullptr, nullptr, pitch, 0, row_work, kSlot, 0, 1, batch});
+    const ptrdiff_t step = walks ? a.in.sh * kFloat : static_cast<ptrdiff_t>(line) * kFloat;
+    const ptrdiff_t slot = static_cast<ptrdiff_t>(i) * kSlot;
+    for (size_t part = 0; part < static_cast<size_t>(rb.parts); ++part) {
+      row_first.row_forward({from, scratch + s.work, rows_in + part * static_cast<size_t>(rb.part.size), nullptr, 0, 0,
+                             step, RowWork(), 0, static_cast<size_t>(rb.part.second), batch});
+      Seconds(part, slot, [&](bool real, char* work, char* column, size_t groups) {
+        (real ? row_second.row_forward_real : row_second.row_forward)(
+            {work, column, nullptr, nullptr, Pitch(), Pitch() * rb.part.second, RowWork(), kSlot, 0, groups, batch});
+      });
     }
+    i += batch;
   }
-  const size_t half = static_cast<size_t>(rb.Half()), points = static_cast<size_t>(cb.size),
-               column_groups = static_cast<size_t>(cb.second), firsts = static_cast<size_t>(cb.first);
+  return entries;
+}
+
+inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
   constexpr size_t kFrequency = 2 * fft::kSpectrumLanes;
-  const float* const spectrum = a.spectra + c / kTapBlock * depthwise::SpectraFloats(rb, cb) + c % kTapBlock;
+  const fft::Length& l = cb.part;
+  const size_t half = static_cast<size_t>(rb.part.Half()), parts = static_cast<size_t>(cb.parts);
+  const size_t points = static_cast<size_t>(cb.Size()), groups = static_cast<size_t>(l.second);
+  const ptrdiff_t part_work = static_cast<ptrdiff_t>(fft::WorkBytes(l, false, kFftLanes)),
+                  work_step = part_work * cb.parts, part_step = Pitch() * static_cast<ptrdiff_t>(half);
+  const int32_t *const in = Index(2), *const out = Index(3);
+  char* const work = scratch + s.work;
+  const float* const spectrum = static_cast<const float*>(a.plan->spectra.data()) +
+                                g.c / kTapBlock * depthwise::SpectraFloats(rb, cb) + g.c % kTapBlock;
+  const auto across_parts = [&](size_t batch) {
+    if (parts == 1) return;
+    for (size_t m = 0; m < batch; ++m) {
+      column_across.forward({nullptr, work + static_cast<ptrdiff_t>(m) * work_step, nullptr, nullptr, part_work, kSlot,
+                             0, kWorkRow, 0, groups, static_cast<size_t>(l.first)});
+    }
+  };
   for (size_t f = 0; f < half; f += s.column_batch) {
     const size_t batch = HWY_MIN(s.column_batch, half - f);
-    char* const at = columns + static_cast<ptrdiff_t>(f) * pitch;
-    first[1].column_forward(Pass{at, work, columns_in, nullptr, 0, 0, pitch, column_work, 0, column_groups, batch});
-    second[1].column_middle(Pass{work, work, nullptr, spectrum + f * points * kFrequency, 0, 0, column_work,
-                                 column_work, static_cast<ptrdiff_t>(points * kFrequency), firsts, batch});
-    first[1].column_back(Pass{work, at, columns_out, nullptr, 0, 0, column_work, pitch, 0, column_groups, batch});
-  }
-  for (size_t y = 0; y < a.out.h; y += s.row_batch) {
-    const size_t batch = HWY_MIN(s.row_batch, a.out.h - y);
-    const ptrdiff_t at = static_cast<ptrdiff_t>(y) * kSlot, staged_step = static_cast<ptrdiff_t>(a.out.w) * kLine;
-    char* const rows = out + At(y, a.out.sh) * size;
-    second[0].row_back_real(Pass{columns + at, work, nullptr, nullptr, pitch, 0, kSlot, row_work, 0, 1, batch});
-    second[0].row_back(
-        Pass{paired + at, work_paired, nullptr, nullptr, pitch, pitch * rb.second, kSlot, row_work, 0, pairs, batch});
-    if (even) {
-      second[0].row_back_real(Pass{last + at, work_last, nullptr, nullptr, pitch, 0, kSlot, row_work, 0, 1, batch});
+    fft::Pass across{nullptr, Column(0, f), nullptr, nullptr, part_step, kSlot, 0, Pitch(), 0, rows, batch};
+    if (rb.parts > 1) row_across.forward(across);
+    for (size_t row_part = 0; row_part < static_cast<size_t>(rb.parts); ++row_part) {
+      char* const at = Column(row_part, f);
+      for (size_t part = 0; part < parts; ++part) {
+        column_first.column_forward({at, work + static_cast<ptrdiff_t>(part) * part_work,
+                                     in + part * static_cast<size_t>(l.size), nullptr, 0, 0, Pitch(), work_step, 0,
+                                     groups, batch});
+      }
+      across_parts(batch);
+      for (size_t part = 0; part < parts; ++part) {
+        char* const w = work + static_cast<ptrdiff_t>(part) * part_work;
+        column_second.column_middle(
+            {w, w, nullptr,
+             spectrum + ((row_part * half + f) * points + part * static_cast<size_t>(l.size)) * kFrequency, 0, 0,
+             work_step, work_step, static_cast<ptrdiff_t>(points * kFrequency), static_cast<size_t>(l.first), batch});
+      }
+      across_parts(batch);
+      for (size_t part = 0; part < parts; ++part) {
+        column_first.column_back({work + static_cast<ptrdiff_t>(part) * part_work, at,
+                                  out + part * static_cast<size_t>(l.size), nullptr, 0, 0, work_step, Pitch(), 0,
+                                  groups, batch});
+      }
     }
-    first[0].row_back(Pass{work, to_image ? rows : staged, rows_out, nullptr, 0, 0, row_work,
-                           to_image ? a.out.sh * size : staged_step, 0, row_groups, batch});
-    if (to_image) continue;
-    for (size_t i = 0; i < batch; ++i) {
-      FinishFftRow(a, reinterpret_cast<const float*>(staged + static_cast<ptrdiff_t>(i) * staged_step),
-                   (n * a.out.h + y + i) * a.out.w, c, lanes, rows + At(i, a.out.sh) * size, out_step);
+    across.groups = (a.plan->fft_columns.tile + a.g.stride_h - 1) / a.g.stride_h;
+    if (rb.parts > 1) row_across.back(across);
+  }
+}
+
+inline HWY_NOINLINE void FftRun::Back() const {
+  constexpr ptrdiff_t kFloat = sizeof(float), kLine = kFftLanes * kFloat;
+  const FftProblem& p0 = g.problem[0];
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const bool bare = a.plain && a.epilogue.bias == nullptr && a.epilogue.act == Act::kNone && a.row_taps == nullptr;
+  const bool walks =
+      !planes && g.problems == 1 && g.channels == kFftLanes && bare && Walkable(a.out.sw * kFloat, a.out.w);
+  size_t rows = 0, cols = 0;
+  for (size_t i = 0; i < g.problems; ++i) {
+    rows = HWY_MAX(rows, g.problem[i].rows);
+    cols = HWY_MAX(cols, g.problem[i].cols);
+  }
+  const auto outputs = [](size_t stride, size_t count, ptrdiff_t step) {
+    return [=](int64_t time) {
+      const auto t = static_cast<size_t>(time);
+      return t % stride == 0 && t / stride < count ? static_cast<int32_t>(static_cast<ptrdiff_t>(t / stride) * step)
+                                                   : -1;
+    };
+  };
+  FillIndex(depthwise::RowTimes(a), rb.Size(), 0, static_cast<int64_t>(a.plan->fft_rows.tile), Index(1),
+            outputs(a.g.stride_w, cols, walks ? a.out.sw * kFloat : kLine));
+  const size_t line = cols * kFftLanes;
+  for (size_t y = 0; y < rows; y += s.row_batch) {
+    const size_t batch = HWY_MIN(s.row_batch, rows - y);
+    const ptrdiff_t slot = static_cast<ptrdiff_t>(y) * kSlot;
+    char* const to = walks ? static_cast<char*>(a.out.data) + (At(p0.n, a.out.sn) + At(p0.y + y, a.out.sh) +
+                                                               At(p0.x, a.out.sw) + static_cast<ptrdiff_t>(g.c)) *
+                                                                  size
+                           : reinterpret_cast<char*>(Staged());
+    for (size_t part = 0; part < static_cast<size_t>(rb.parts); ++part) {
+      Seconds(part, slot, [&](bool real, char* work, char* column, size_t groups) {
+        (real ? row_second.row_back_real : row_second.row_back)(
+            {column, work, nullptr, nullptr, Pitch(), Pitch() * rb.part.second, kSlot, RowWork(), 0, groups, batch});
+      });
+      row_first.row_back({scratch + s.work, to, Index(1) + part * static_cast<size_t>(rb.part.size), nullptr, 0, 0,
+                          RowWork(), walks ? a.out.sh * kFloat : static_cast<ptrdiff_t>(line) * kFloat, 0,
+                          static_cast<size_t>(rb.part.second), batch});
+    }
+    if (walks) continue;
+    if (!planes) {
+      for (size_t i = 0; i < g.problems; ++i) {
+        const FftProblem& p = g.problem[i];
+        for (size_t k = 0; k < batch && y + k < p.rows; ++k) {
+          FinishPixels(a, p, Staged() + k * line + i * g.channels, y + k, g.c, g.channels);
+        }
+      }
+      continue;
+    }
+    UnstagePlanes(Staged(), line, batch, cols, s.line, Lines());
+    SpreadEpilogue spread;
+    for (size_t lane = 0; lane < g.problems * g.channels; ++lane) {
+      const FftProblem& p = g.problem[lane / g.channels];
+      const size_t c = g.c + lane % g.channels;
+      if (!a.plain) spread.Set(a.epilogue, c);
+      for (size_t k = 0; k < batch && y + k < p.rows; ++k) {
+        FinishPlane(a, p, Lines() + (k * kFftLanes + lane) * s.line, y + k, c, spread);
+      }
     }
   }
 }
 
 // One task.
 template <class = void>
-int64_t FftNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
+int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
   if (args == nullptr) return HWY_TARGET;
   const DepthwiseArgs& a = *args;
-  const DepthwisePiece piece = depthwise::PieceOf(a, task);
-  const fft::FirstPasses first[2] = {FirstPassesFor(a.rows_by.first), FirstPassesFor(a.columns_by.first)};
-  const fft::SecondPasses second[2] = {SecondPassesFor(a.rows_by.second), SecondPassesFor(a.columns_by.second)};
-  for (size_t c = piece.c_begin; c < piece.c_end; c += kFftLanes) {
-    FftGroup(a, first, second, piece.n, c, HWY_MIN(kFftLanes, piece.c_end - c), static_cast<char*>(scratch));
+  const fft::Circle rb = fft::CircleOf(a.plan->fft_rows.points), cb = fft::CircleOf(a.plan->fft_columns.points);
+  const size_t per_task = depthwise::Packed(a.out.c, kTapBlock), packed = depthwise::Packed(a.out.c, kFftLanes);
+  const size_t problems = depthwise::FftProblems(a), chunks = (problems + per_task - 1) / per_task;
+  const size_t c_begin = task / chunks * kTapBlock, c_end = HWY_MIN(c_begin + kTapBlock, a.out.c);
+  const size_t begin = task % chunks * per_task, end = HWY_MIN(begin + per_task, problems);
+  // One channel without gaps is a plane.
+  const bool planes = a.layout == Layout::kNchw || (a.out.c == 1 && a.in.sw == 1 && a.out.sw == 1 && a.plain);
+  FftGroup g;
+  const FftRun run{a,
+                   g,
+                   rb,
+                   cb,
+                   depthwise::FftScratch(a.plan->fft_rows, a.plan->fft_columns, kFftLanes),
+                   FirstPassesFor(rb.part.first),
+                   FirstPassesFor(cb.part.first),
+                   SecondPassesFor(rb.part.second),
+                   SecondPassesFor(cb.part.second),
+                   AcrossPassesFor(rb.parts),
+                   AcrossPassesFor(cb.parts),
+                   planes,
+                   static_cast<char*>(scratch)};
+  for (size_t i = begin; i < end; i += g.problems) {
+    g.problems = HWY_MIN(packed, end - i);
+    for (size_t k = 0; k < g.problems; ++k) g.problem[k] = ProblemAt(a, i + k);
+    for (g.c = c_begin; g.c < c_end; g.c += kFftLanes) {
+      g.channels = HWY_MIN(kFftLanes, c_end - g.c);
+      const size_t entries = run.Forward();
+      const size_t rows = a.plan->fft_columns.tile;
+      const bool skips = ColumnBackSkips(cb.part.first);
+      FillIndex(depthwise::ColumnTimes(a), cb.Size(), 0, static_cast<int64_t>(rows), run.Index(3), [&](int64_t time) {
+        const auto t = static_cast<size_t>(time);
+        const bool wanted = t % a.g.stride_h == 0 && t / a.g.stride_h * a.g.stride_h < rows;
+        return wanted ? static_cast<int32_t>(t / a.g.stride_h) * static_cast<int32_t>(kSlot) : -1;
+      });
+      if (!skips) {
+        for (int k = 0; k < cb.Size(); ++k) {
+          if (run.Index(3)[k] < 0) run.Index(3)[k] = static_cast<int32_t>(run.Pitch() - kSlot);
+        }
+      }
+      run.Columns(entries);
+      run.Back();
+    }
   }
   return HWY_TARGET;
 }
 
-#else  // no transforms: plans made here choose direct, and those made for another target run it
+#else  // plans may come from elsewhere: they run direct convolution here
 
 template <class = void>
-int64_t FftNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
-  return DirectNhwc(args, task, scratch);
+int64_t Fft(const DepthwiseArgs*, size_t, void*) {
+  return HWY_TARGET;
 }
 
 #endif
@@ -172,19 +318,24 @@ int64_t FftNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
 inline void SpectraBlock(const depthwise::SpectraArgs& a, size_t block, double* scratch) {
   const hn::CappedTag<double, kTapBlock> d;
   const hn::Rebind<float, decltype(d)> df;
-  const size_t lanes = hn::Lanes(d), half = static_cast<size_t>(a.rows_by.Half());
+  const size_t lanes = hn::Lanes(d), columns = static_cast<size_t>(a.rows_by.Columns());
   double* const row = scratch;                        // a row of taps: [kw][16]
   double* const across = scratch + a.kw * kTapBlock;  // its transform, of all rows: [kh][half]{16 re, 16 im}
   const float* const taps = a.taps + block * a.kh * a.kw * kTapBlock;
   float* const spectra = a.spectra + block * depthwise::SpectraFloats(a.rows_by, a.columns_by);
-  const depthwise::FftTaps &x = a.x, &y = a.y;
-  const auto points = static_cast<size_t>(a.columns_by.size);
+  const depthwise::FftSteps &x = a.x, &y = a.y;
+  const auto points = static_cast<size_t>(a.columns_by.Size()), row_points = static_cast<size_t>(a.rows_by.Size());
 
   for (size_t ky = y.begin; ky < y.end; ++ky) {
-    for (size_t i = x.begin * kTapBlock; i < x.end * kTapBlock; ++i) row[i] = double{taps[ky * a.kw * kTapBlock + i]};
-    double* to = across + ky * half * 2 * kTapBlock;
-    for (size_t i = 0; i < half; ++i, to += 2 * kTapBlock) {
-      const size_t n = static_cast<size_t>(a.rows_by.size), f = a.frequencies[i].frequency;
+    for (size_t kx = x.begin; kx < x.end; ++kx) {
+      for (size_t lane = 0; lane < kTapBlock; ++lane) {
+        const size_t from = a.c <= depthwise::kMostPacked ? lane % a.c : lane;
+        row[kx * kTapBlock + lane] = double{taps[(ky * a.kw + kx) * kTapBlock + from]};
+      }
+    }
+    double* to = across + ky * columns * 2 * kTapBlock;
+    for (size_t i = 0; i < columns; ++i, to += 2 * kTapBlock) {
+      const size_t n = row_points, f = a.frequencies[i].frequency;
       const size_t first = x.first * f % n, step = x.step * f % n;
       const auto weight = hn::Set(d, a.frequencies[i].weight);
       for (size_t lane = 0; lane < kTapBlock; lane += lanes) {
@@ -203,19 +354,21 @@ inline void SpectraBlock(const depthwise::SpectraArgs& a, size_t block, double* 
     }
   }
   const auto put = [&](size_t f, size_t g, size_t lane, auto re, auto im) LUTRA_TILE {
-    const auto first = static_cast<size_t>(a.columns_by.first), second = static_cast<size_t>(a.columns_by.second);
-    float* const to = spectra + (f * points + g % first * second + g % second) * 2 * kTapBlock + lane;
+    const fft::Length& part = a.columns_by.part;
+    const auto first = static_cast<size_t>(part.first), second = static_cast<size_t>(part.second);
+    const size_t at = g % static_cast<size_t>(a.columns_by.parts) * static_cast<size_t>(part.size);
+    float* const to = spectra + (f * points + at + g % first * second + g % second) * 2 * kTapBlock + lane;
     hn::StoreU(hn::DemoteTo(df, re), df, to);
     hn::StoreU(hn::DemoteTo(df, im), df, to + kTapBlock);
   };
-  for (size_t f = 0; f < half; ++f) {
+  for (size_t f = 0; f < columns; ++f) {
     for (size_t g = 0; 2 * g <= points; ++g) {  // with g, also -g: the same sums of cosines and of sines
       const size_t first = y.first * g % points, step = y.step * g % points;
       for (size_t lane = 0; lane < kTapBlock; lane += lanes) {
         auto cos_re = hn::Zero(d), cos_im = hn::Zero(d), sin_re = hn::Zero(d), sin_im = hn::Zero(d);
         size_t turn = first;
         for (size_t ky = y.begin; ky < y.end; ++ky) {
-          const double* const from = across + (ky * half + f) * 2 * kTapBlock + lane;
+          const double* const from = across + (ky * columns + f) * 2 * kTapBlock + lane;
           const auto re = hn::LoadU(d, from), im = hn::LoadU(d, from + kTapBlock);
           const auto cos = hn::Set(d, a.column_turns[2 * turn]), sin = hn::Set(d, a.column_turns[2 * turn + 1]);
           cos_re = hn::Add(cos_re, hn::Mul(re, cos));

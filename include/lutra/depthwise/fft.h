@@ -1,113 +1,147 @@
-// Convolution by transforms: sizes, scratch, and the spectra that a plan holds. Plain C++.
+// Convolution by transforms: tiles, sizes, scratch, and the spectra that a plan holds. Plain C++.
 //
-// An axis of `size` pixels and a kernel of which the offsets first ... last meet the image goes round a circle of N
-// points: what wraps falls on outputs that nobody wants, or on points that are zero.
+// Outputs are made tile by tile; a tile of an axis goes round a circle of N points: output i of it is time i, input
+// pixel i from its first output is time i modulo N. What wraps falls on outputs that nobody wants, or on pixels that
+// are zero. Padding is an index: a table says which pixel of the image a time is. Strides leave outputs out.
 //
-// Spectra: [block of kTapBlock channels][column of the rows' transform, in ForHalf order][frequency of the columns'
-// transform, first-factor outside]{16 re, 16 im}. 1 / (N_h N_w), and the 2 of columns that stand for their conjugate,
-// are in them.
+// Spectra: [block of kTapBlock channels][column of the rows' transform (Circle)][frequency of the columns' transform,
+// part by part, first-factor outside]{16 re, 16 im}. 1 / (N_h N_w), and the 2 of columns that stand for their
+// conjugate, are in them. Up to kMostPacked channels fill a block again and again, so that several tiles or images
+// share a vector.
 #pragma once
 #include <algorithm>
 #include <cstdint>
 
 #include "lutra/core/views.h"
 #include "lutra/depthwise/geometry.h"
+#include "lutra/depthwise/plan.h"
 #include "lutra/fft/pass.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
 
 static_assert(fft::kSpectrumLanes == kTapBlock);
 
-// One axis: which taps meet the image, and where they lie.
-struct FftTaps {
-  size_t begin = 0, end = 0;   // taps that meet the image
-  size_t first = 0, step = 0;  // offset of the first of them, and from one to the next; modulo the length, not negative
-  size_t points = 0;           // the circle must have; 0 where no tap meets the image
-  double mean = 0;             // taps that meet the image, of an output
+inline constexpr size_t kMostPacked = 8;
+// Problems (tiles of images) that share a vector.
+constexpr size_t Packed(size_t channels, size_t lanes) { return channels * 2 <= lanes ? lanes / channels : 1; }
+
+// One axis of a convolution.
+struct FftLine {
+  size_t size = 0, out = 0, k = 0, stride = 1, dil = 1;
+  int before = 0;
+  Pad pad = Pad::kZero;
+
+  constexpr size_t Span() const { return out == 0 ? 0 : (out - 1) * stride + 1; }  // outputs, those left out as well
+  constexpr int64_t OffsetOf(size_t tap) const { return static_cast<int64_t>(tap * dil) - before; }
 };
-constexpr FftTaps TapsOf(size_t size, size_t out, size_t k, size_t dil, int before) {
-  const int64_t in_size = static_cast<int64_t>(size), out_size = static_cast<int64_t>(out);
-  const auto offset = [&](size_t i) { return static_cast<int64_t>(i * dil) - before; };
+// Its taps that meet an image.
+struct FftTaps {
+  size_t begin = 0, end = 0;
+  double mean = 0;  // that meet it, of an output
+};
+constexpr FftTaps TapsOf(const FftLine& l) {
+  const auto size = static_cast<int64_t>(l.size), span = static_cast<int64_t>(l.Span());
   FftTaps t;
-  while (t.begin < k && offset(t.begin) <= -out_size) ++t.begin;
+  if (l.pad != Pad::kZero) return {0, l.k, static_cast<double>(l.k)};
+  while (t.begin < l.k && l.OffsetOf(t.begin) <= -span) ++t.begin;
   t.end = t.begin;
-  while (t.end < k && offset(t.end) < in_size) ++t.end;
-  if (t.begin == t.end) return t;
-  const int64_t low = offset(t.begin), high = offset(t.end - 1);
-  t.points = static_cast<size_t>(std::max({in_size, out_size, in_size - low, out_size + high}));
+  while (t.end < l.k && l.OffsetOf(t.end) < size) ++t.end;
   for (size_t i = t.begin; i < t.end; ++i) {  // outputs y with 0 <= y + offset < size
-    const int64_t meets = std::min(out_size, in_size - offset(i)) - std::max<int64_t>(0, -offset(i));
-    t.mean += static_cast<double>(meets) / static_cast<double>(out);
+    const int64_t meets = std::min(span, size - l.OffsetOf(i)) - std::max<int64_t>(0, -l.OffsetOf(i));
+    t.mean += static_cast<double>(meets) / static_cast<double>(span);
   }
   return t;
 }
-// The same on a circle of n points.
-constexpr FftTaps OnCircle(FftTaps t, size_t dil, int before, int n) {
-  const int64_t low = (static_cast<int64_t>(t.begin * dil) - before) % n;
-  t.first = static_cast<size_t>(low < 0 ? low + n : low);
-  t.step = dil % static_cast<size_t>(n);
-  return t;
+
+// The axis cut into tiles for a circle of `points`.
+constexpr FftAxis AxisOf(const FftLine& l, const FftTaps& t, int points) {
+  const auto n = static_cast<int64_t>(points), size = static_cast<int64_t>(l.size);
+  const int64_t first = l.OffsetOf(t.begin), last = l.OffsetOf(t.end - 1), span = static_cast<int64_t>(l.Span());
+  if (l.pad == Pad::kCircular && size == n && span <= n) return {points, l.Span(), 1, 0, n};  // the circle of the image
+  if (l.pad == Pad::kZero) {  // one tile: pixels outside of the image need no room
+    const int64_t lo = std::max<int64_t>(0, first), hi = std::max(lo, std::min(size, span + last));
+    if (std::max({hi - lo, span, span + last - lo, hi - first}) <= n) return {points, l.Span(), 1, lo, hi};
+  }
+  const int64_t stride = static_cast<int64_t>(l.stride);
+  const int64_t most = n - (last - first);
+  if (most >= span) return {points, l.Span(), 1, first, span + last};
+  const int64_t tile = most / stride * stride;
+  if (tile <= 0) return {};
+  return {points, static_cast<size_t>(tile), static_cast<size_t>((span + tile - 1) / tile), first, tile + last};
 }
 
-constexpr size_t SpectraFloats(const fft::Length& rows, const fft::Length& columns) {  // of a block
-  return static_cast<size_t>(rows.Half()) * static_cast<size_t>(columns.size) * 2 * kTapBlock;
+constexpr size_t SpectraFloats(const fft::Circle& rows, const fft::Circle& columns) {  // of a block
+  return static_cast<size_t>(rows.Columns()) * static_cast<size_t>(columns.Size()) * 2 * kTapBlock;
 }
 
 // Scratch of a task: index tables, rows with their own lanes (where the image's can't be used), work, columns.
 struct FftScratch {
-  size_t row_batch, column_batch;              // rows and columns at a time: some 10 KB, a third of L1
-  size_t pitch;                                // bytes from column to column, an odd number of slots, the last unused
-  size_t index, staged, work, columns, bytes;  // offsets, and the size of it all
+  size_t row_batch, column_batch;  // rows and columns at a time: some 10 KB, a third of L1
+  size_t pitch;                    // bytes from column to column, an odd number of slots, the last unused
+  size_t line;                     // floats of a lane's own row
+  size_t index, entries, staged, lines, work, columns, bytes;  // offsets, and the size of it all
 
-  FftScratch(const fft::Length& rows_by, const fft::Length& columns_by, size_t h, size_t w, size_t out_h, size_t out_w,
-             size_t lanes) {
+  FftScratch(const FftAxis& rows_by, const FftAxis& columns_by, size_t lanes) {
     constexpr size_t kBatchBytes = 10000;
-    const size_t slot = 2 * lanes * sizeof(float), half = static_cast<size_t>(rows_by.Half());
+    const fft::Circle row = fft::CircleOf(rows_by.points), column = fft::CircleOf(columns_by.points);
+    const size_t slot = 2 * lanes * sizeof(float), columns_of_row = static_cast<size_t>(row.Columns());
     const auto batch = [](size_t of, size_t most) { return std::max<size_t>(1, std::min(kBatchBytes / of, most)); };
-    const size_t most_h = std::max(h, out_h), most_w = std::max(w, out_w);
-    row_batch = batch(static_cast<size_t>(rows_by.size) * slot / 2, most_h);
-    column_batch = batch(static_cast<size_t>(columns_by.size) * slot, half);
+    const auto longest = [](const FftAxis& a) { return std::max(static_cast<size_t>(a.hi - a.lo), a.tile); };
+    const size_t most_h = longest(columns_by), most_w = longest(rows_by);
+    row_batch = batch(static_cast<size_t>(row.part.size) * slot / 2, most_h);
+    column_batch = batch(static_cast<size_t>(column.Size()) * slot, static_cast<size_t>(row.part.Half()));
     pitch = ((most_h + 1) | 1) * slot;
+    line = (most_w + 3) / 4 * 4 + lanes;  // a vector may be stored behind it
     const auto place = [this](size_t size) {
       const size_t at = bytes;
       bytes += (size + 63) / 64 * 64;
       return at;
     };
     bytes = 0;
-    index = place(4 * fft::kMostPoints * sizeof(int32_t));  // rows in, rows out, columns in, columns out
-    staged = place(row_batch * most_w * slot / 2);
-    work = place(std::max(row_batch * fft::WorkBytes(rows_by, true, lanes),
-                          column_batch * fft::WorkBytes(columns_by, false, lanes)));
-    columns = place(half * pitch);
+    index = place(4 * fft::kMostCircle * sizeof(int32_t));    // rows in, rows out, columns in, columns out
+    entries = place(2 * fft::kMostCircle * sizeof(int32_t));  // rows of the image, and where they stand
+    staged = place((row_batch * most_w + 4) * slot / 2);
+    lines = place(row_batch * lanes * line * sizeof(float));
+    work =
+        place(std::max(row_batch * fft::WorkBytes(row.part, true, lanes),
+                       column_batch * static_cast<size_t>(column.parts) * fft::WorkBytes(column.part, false, lanes)));
+    columns = place(columns_of_row * pitch);
   }
 };
-inline size_t FftScratchBytes(const fft::Length& rows_by, const fft::Length& columns_by, size_t h, size_t w,
-                              size_t out_h, size_t out_w) {  // for any number of lanes
+inline size_t FftScratchBytes(const FftAxis& rows_by, const FftAxis& columns_by) {  // for any number of lanes
   size_t most = 0;
   for (size_t lanes = 1; lanes <= fft::kMostSlotLanes; lanes *= 2) {
-    most = std::max(most, FftScratch(rows_by, columns_by, h, w, out_h, out_w, lanes).bytes);
+    most = std::max(most, FftScratch(rows_by, columns_by, lanes).bytes);
   }
   return most;
 }
 
 // What the spectra of a kernel are made of.
-struct RowFrequency {  // a column, in ForHalf order
+struct FftSteps {  // taps [begin, end) on a circle: the time of the first, and from one to the next
+  size_t begin = 0, end = 0, first = 0, step = 0;
+};
+constexpr FftSteps StepsOf(const FftLine& l, const FftTaps& t, int points) {
+  const int64_t low = l.OffsetOf(t.begin) % points;
+  return {t.begin, t.end, static_cast<size_t>(low < 0 ? low + points : low), l.dil % static_cast<size_t>(points)};
+}
+struct RowFrequency {  // a column
   size_t frequency;
   double weight;  // 1 or 2, over the points of both transforms
 };
 struct SpectraArgs {
   const float* taps = nullptr;  // DepthwiseKernel::blocks()
-  size_t kh = 0, kw = 0;
-  FftTaps x, y;  // on their circles
-  fft::Length rows_by{}, columns_by{};
+  size_t kh = 0, kw = 0, c = 0;
+  FftSteps x, y;
+  fft::Circle rows_by{}, columns_by{};
   const RowFrequency* frequencies = nullptr;
-  const double* row_turns = nullptr;     // cos, sin of 2 pi j / rows_by.size
-  const double* column_turns = nullptr;  // of columns_by.size
+  const double* row_turns = nullptr;     // cos, sin of 2 pi j / rows_by.Size()
+  const double* column_turns = nullptr;  // of columns_by.Size()
   float* spectra = nullptr;
 };
 // Doubles of scratch for a block: a row of taps, and the rows' transforms of all of them.
-inline size_t SpectraScratchDoubles(size_t kh, size_t kw, const fft::Length& rows_by) {
-  return internal::CheckedSize("DepthwisePlan: spectra", kw + 2 * kh * static_cast<size_t>(rows_by.Half()), kTapBlock);
+inline size_t SpectraScratchDoubles(size_t kh, size_t kw, const fft::Circle& rows_by) {
+  return internal::CheckedSize("DepthwisePlan: spectra", kw + 2 * kh * static_cast<size_t>(rows_by.Columns()),
+                               kTapBlock);
 }
 
 }}}  // namespace lutra::LUTRA_NS::depthwise

@@ -18,9 +18,10 @@ struct DepthwiseBranch {
 };
 
 using internal::TableIndex;  // for the dispatch macros
+LUTRA_DISPATCHED(FftLanesOf, FftLanes)
 LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
 LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
-LUTRA_DISPATCHED_T(FftNhwcFor, FftNhwc)
+LUTRA_DISPATCHED_T(FftFor, Fft)
 LUTRA_DISPATCHED_T(DirectInt8For, DirectInt8)
 LUTRA_DISPATCHED(ShiftFor, Shift)
 
@@ -244,14 +245,10 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.staged = in_place && !plan.parts().pointwise;
   if (kernel.integer()) return PrepareInt8<kTargets>(kernel, context, branch);
   if (a.g.reweight) a.row_taps = plan.row_taps();
-  if (plan.algo() == ConvAlgo::kFft) {
-    a.spectra = static_cast<const float*>(plan.parts().spectra.data());
-    a.rows_by = *fft::LengthFor(static_cast<size_t>(plan.parts().fft_w));
-    a.columns_by = *fft::LengthFor(static_cast<size_t>(plan.parts().fft_h));
-    a.task_rows = out.h;
-    a.task_channels = kTapBlock;
-    branch->kernel = FftNhwcFor<void, kTargets>(context.target());
-    branch->tasks = DepthwiseTasks(a);
+  if (plan.algo() == ConvAlgo::kFft && FftLanesOf<kTargets>(context.target())() != 0) {
+    a.plan = &plan.parts();
+    branch->kernel = FftFor<void, kTargets>(context.target());
+    branch->tasks = FftTasks(a);
     return;
   }
   // Blocks of some 16 rows share most of their input rows, see the kernels.

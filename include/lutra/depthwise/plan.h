@@ -26,13 +26,21 @@ struct DepthwiseKernelParts {
   LUTRA_MEMBER DepthwiseKernelParts& operator=(DepthwiseKernelParts&&) noexcept = default;
   LUTRA_MEMBER ~DepthwiseKernelParts() = default;
 };
+// An axis cut into tiles for transforms (fft.h).
+struct FftAxis {
+  int points = 0;          // of the transform; 0: it can't be
+  size_t tile = 0;         // outputs from one tile to the next, those left out as well: a multiple of the stride
+  size_t tiles = 0;        //
+  int64_t lo = 0, hi = 0;  // input pixels of a tile, from its first output: [lo, hi), at most `points`
+};
 struct DepthwisePlanParts {
-  SharedBytes memory;   // row map, column map; with reweight, taps of output rows and columns
+  SharedBytes memory;   // row map, column map; kFft: the times of its points, of columns, of rows; with reweight, taps
+                        // of output rows and columns
   SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
-  int fft_h = 0, fft_w = 0;  // kFft: lengths of the transforms of columns and of rows
-  ConvGeometry run;          // steps that are never taken are 1
+  FftAxis fft_rows, fft_columns;  // kFft
+  ConvGeometry run;               // steps that are never taken are 1
   Layout layout = Layout::kNhwc;
   ConvAlgo algo = ConvAlgo::kDirect;
   const char* reason = nullptr;   // why this algorithm
@@ -115,10 +123,10 @@ class DepthwisePlan {
   LUTRA_MEMBER size_t out_w() const { return parts_.out_w; }
   LUTRA_MEMBER Layout layout() const { return parts_.layout; }
   LUTRA_MEMBER ConvAlgo algo() const { return parts_.algo; }  // never kAuto
-  // Whether in and out may be the same view: where the output has the size of the input.
+  // Whether in and out may be the same view: where the output has the size of the input, and is made in one tile.
   LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
   // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
-  // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many.
+  // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many, of a tile.
   LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false) const {
     return in_place ? parts_.scratch_in_place : parts_.scratch;
   }
@@ -129,7 +137,9 @@ class DepthwisePlan {
   LUTRA_MEMBER const int32_t* row_map() const { return static_cast<const int32_t*>(parts_.memory.data()); }
   LUTRA_MEMBER const int32_t* col_map() const { return row_map() + parts_.rows; }
   // ConvGeometry::reweight: taps that meet the image, of output rows (columns); infinity where there are none.
-  LUTRA_MEMBER const float* row_taps() const { return reinterpret_cast<const float*>(col_map() + parts_.cols); }
+  LUTRA_MEMBER const float* row_taps() const {
+    return reinterpret_cast<const float*>(col_map() + parts_.cols + parts_.fft_columns.points + parts_.fft_rows.points);
+  }
   LUTRA_MEMBER const float* col_taps() const { return row_taps() + parts_.out_h; }
   LUTRA_MEMBER const DepthwisePlanParts& parts() const { return parts_; }
 

@@ -63,4 +63,44 @@ constexpr void ForHalf(const Length& l, const Visit& visit) {
   if (l.first % 2 == 0) real(l.first / 2);
 }
 
+// The lengths that an axis may have: a circle of `parts` interleaved transforms of part.size points each, and one of
+// `parts` points across them, again coprime. Point (a, b) of part p is time (parts * part's time + part.size * p) mod
+// N; frequency (a, b) of part p is a mod second, b mod first, p mod parts. Columns of a real transform: part by part,
+// each in ForHalf order; a part's own conjugates are not conjugates in the whole, where they come in pairs of parts.
+struct Circle {
+  Length part;
+  int parts;
+
+  constexpr int Size() const { return part.size * parts; }
+  constexpr int TimeOf(int a, int b, int p) const { return (parts * part.TimeOf(a, b) + part.size * p) % Size(); }
+  constexpr int FrequencyOf(int a, int b, int p) const {
+    int f = part.FrequencyOf(a, b);
+    while (f % parts != p) f += part.size;
+    return f;
+  }
+  constexpr int Columns() const { return part.Half() * parts; }
+};
+
+// Up to kMostPoints they are in one part. The longer ones make columns that L2 does not hold: for kernels that need
+// them.
+inline constexpr int kAcrossFactors[] = {5, 7};
+struct LongCircle {
+  int part, parts;
+};
+inline constexpr LongCircle kLongCircles[] = {{21, 5}, {24, 5}, {18, 7}, {28, 5}, {24, 7}, {36, 5}, {42, 5},
+                                              {36, 7}, {56, 5}, {63, 5}, {72, 5}, {60, 7}, {72, 7}};
+inline constexpr size_t kCircles = kLadderSize + sizeof(kLongCircles) / sizeof(kLongCircles[0]);
+inline constexpr int kMostCircle = 504;
+
+constexpr Circle CircleAt(size_t i) {  // by size, from 1 on
+  if (i < kLadderSize) return {kLadder[i], 1};
+  const LongCircle& c = kLongCircles[i - kLadderSize];
+  return {*LengthFor(static_cast<size_t>(c.part)), c.parts};
+}
+constexpr Circle CircleOf(int size) {  // one of CircleAt's
+  size_t i = 0;
+  while (CircleAt(i).Size() != size) ++i;
+  return CircleAt(i);
+}
+
 }}}  // namespace lutra::LUTRA_NS::fft

@@ -7,6 +7,8 @@
 //            middle: second factor, times the kernel's spectrum, second factor back, in place
 //            first factor back: work -> column
 //   rows     second factor back, first factor back: column order -> work -> image row
+// An axis of several parts (Circle) does so part by part; `across`, in place, meets columns of all parts before their
+// columns pass and after it, and `work` of all parts before the middle and after it.
 // A slot is one point: L floats re, then L floats im. `work` has a pitch known at compile time (kWorkPitch slots from
 // one first-index to the next), so its addresses are a base and constants. Backward transforms run forward with re and
 // im exchanged: the middle leaves them so, the last pass puts them back.
@@ -33,8 +35,8 @@ struct Pass {
   const int32_t* index;     // bytes to the time points, group by group; -1: known to be zero, or an output nobody wants
                             // (column_back: see ColumnBackSkips)
   const float* spectrum;    // middle: of the first transform of the batch
-  ptrdiff_t point_step;     // bytes, in column order: between points of a transform
-  ptrdiff_t group_step;     // bytes, in column order: between groups
+  ptrdiff_t point_step;     // bytes, in column order and across: between points of a transform
+  ptrdiff_t group_step;     // bytes, the same: between groups
   ptrdiff_t in_step;        // bytes, between members of the batch
   ptrdiff_t out_step;       //
   ptrdiff_t spectrum_step;  // floats, between members of the batch
@@ -47,6 +49,10 @@ struct FirstPasses {  // of a first factor
 };
 struct SecondPasses {  // of a second factor
   PassFn row_forward, row_forward_real, row_back, row_back_real, column_middle;
+};
+
+struct AcrossPasses {  // of a number of parts: in place in `out`, groups of the batch side by side
+  PassFn forward, back;
 };
 
 // Bytes of `work` for one row (real) or one column of length l.

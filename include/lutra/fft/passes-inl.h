@@ -177,6 +177,22 @@ struct RowBack1 {  // work[0 ... R / 2][q] -> image row
   }
 };
 
+template <bool kBack>
+struct Across {  // out[.], in place
+  static constexpr bool kGroupsOutside = false, kIndexed = false;
+  template <int kR>
+  static HWY_INLINE void Group(const fft::Pass& p, const int32_t*, size_t q, size_t, const char*, char* out) {
+    FftPoint x[kR];
+    char* const o = out + static_cast<ptrdiff_t>(q) * p.group_step;
+    HWY_UNROLL(16) for (int r = 0; r < kR; ++r) {
+      x[r] = LoadPoint(o + r * p.point_step);
+      if constexpr (kBack) x[r] = Exchanged(x[r]);
+    }
+    Dft<kR>(FftTag(), x);
+    HWY_UNROLL(16) for (int r = 0; r < kR; ++r) { StorePoint(kBack ? Exchanged(x[r]) : x[r], o + r * p.point_step); }
+  }
+};
+
 template <class Kind, int kR>
 HWY_NOINLINE void RunPass(const fft::Pass& pass) {
   const fft::Pass p = pass;  // a copy: stores through p.out can't change it
@@ -230,6 +246,18 @@ fft::SecondPasses SecondPassesFor(int r) {
   (std::make_index_sequence<std::size(fft::kSecondFactors)>());
   return found;
 }
+template <class = void>
+fft::AcrossPasses AcrossPassesFor(int r) {
+  fft::AcrossPasses found{};
+  [&]<size_t... kI>(std::index_sequence<kI...>) {
+    ((r == fft::kAcrossFactors[kI] ? void(found = {RunPass<Across<false>, fft::kAcrossFactors[kI]>,
+                                                   RunPass<Across<true>, fft::kAcrossFactors[kI]>})
+                                   : void()),
+     ...);
+  }
+  (std::make_index_sequence<std::size(fft::kAcrossFactors)>());
+  return found;
+}
 // Lanes of a slot.
 inline size_t FftLanes() { return kFftLanes; }
 
@@ -241,6 +269,10 @@ fft::FirstPasses FirstPassesFor(int) {
 }
 template <class = void>
 fft::SecondPasses SecondPassesFor(int) {
+  return {};
+}
+template <class = void>
+fft::AcrossPasses AcrossPassesFor(int) {
   return {};
 }
 inline size_t FftLanes() { return 0; }
