@@ -107,10 +107,11 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
   std::deque<GemmProblem> problems;
   std::vector<GemmCall> calls;
   for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile,
-                              GemmAlgo::kBf16Dot, GemmAlgo::kFloatTable}) {
+                              GemmAlgo::kBf16Dot, GemmAlgo::kFloatTable, GemmAlgo::kRegisterTable}) {
     if (algo == GemmAlgo::kSumsTable && !HasSumsTables(GetParam())) continue;
     GemmSpec spec;
-    spec.format = algo == GemmAlgo::kSumsTable ? Int1::info : Int5::info;
+    const bool one_bit = algo == GemmAlgo::kSumsTable || algo == GemmAlgo::kRegisterTable;
+    spec.format = one_bit ? Int1::info : Int5::info;
     spec.m = 70;
     spec.n = 70;
     spec.k = 70;
@@ -118,7 +119,7 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
       spec.x_type = DType::kF32;
     if (algo == GemmAlgo::kFloatTable) spec.unit = Unit::kByteRow;
     problems.emplace_back(spec);
-    if (!problems.back().Accepts(algo, context)) continue;  // the CPU has no such instruction
+    if (!problems.back().Accepts(algo, context)) continue;  // the target has no such instruction
     calls.push_back(problems.back().Call(algo));
   }
   for (const GemmCall& call : calls) {

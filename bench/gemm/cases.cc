@@ -238,7 +238,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       row.rivals.push_back(single->AsPiece("1thread"));
     }
     std::unique_ptr<GemmRun> dots;
-    if (c.act.planes || other_unit) {  // the other algorithm on the same codes
+    if (c.act.planes || other_unit || c.algo == lutra::GemmAlgo::kRegisterTable) {  // on the same codes
       GemmCase by_dots = c;
       by_dots.algo = lutra::GemmAlgo::kIntDot;
       by_dots.act.planes = false;

@@ -8,6 +8,7 @@
 #include "lutra/gemm/float_table-inl.h"
 #include "lutra/gemm/triple_table-inl.h"
 #include "lutra/gemm/sums_table-inl.h"
+#include "lutra/gemm/register_table-inl.h"
 #include "lutra/gemm/popcount-inl.h"
 #include "lutra/gemm/tile-inl.h"
 #include "lutra/gemm/bf16_dot-inl.h"

@@ -25,6 +25,7 @@ inline void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos)
     TargetContext one(target), other(target, three.AsExecutor());
     for (const GemmAlgo algo : algos) {
       if (algo == GemmAlgo::kSumsTable && !HasSumsTables(target)) continue;
+      if (algo == GemmAlgo::kRegisterTable && !HasRegisterTables(target)) continue;
       for (TargetContext* context : {&one, &other}) {
         ASSERT_EQ(problem.Run(algo, *context), "") << target << ' ' << NameOfAlgo(algo);
         if (!empty) context->Check();

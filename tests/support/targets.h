@@ -31,6 +31,9 @@ inline bool HasSumsTables(const std::string& target) {
   return target.rfind("AVX", 0) == 0 || target.rfind("NEON", 0) == 0 || target == "EMU128";
 }
 
+// Whether a target has tables in registers: AVX-512 with lookups of bytes.
+inline bool HasRegisterTables(const std::string& target) { return target.rfind("AVX3_", 0) == 0; }
+
 // A Context on `target`; Check() after each op that had work fails if its kernels ran elsewhere.
 class TargetContext {
  public:

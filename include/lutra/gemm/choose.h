@@ -4,13 +4,15 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto", "int_dot",       "int_lanes", "sums_table",  "popcount",
-                                                 "tile", "shuffle_table", "bf16_dot",  "float_table", "triple_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto",        "int_dot",      "int_lanes",     "sums_table",
+                                                 "popcount",    "tile",         "shuffle_table", "bf16_dot",
+                                                 "float_table", "triple_table", "register_table"};
 
 // In order of preference; shuffle_table, triple_table and those before them read different units.
-inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,     GemmAlgo::kSumsTable,   GemmAlgo::kIntDot,
-                                          GemmAlgo::kShuffleTable, GemmAlgo::kTripleTable, GemmAlgo::kIntLanes,
-                                          GemmAlgo::kFloatTable,   GemmAlgo::kBf16Dot,     GemmAlgo::kTile};
+inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount, GemmAlgo::kRegisterTable, GemmAlgo::kSumsTable,
+                                          GemmAlgo::kIntDot,   GemmAlgo::kShuffleTable,  GemmAlgo::kTripleTable,
+                                          GemmAlgo::kIntLanes, GemmAlgo::kFloatTable,    GemmAlgo::kBf16Dot,
+                                          GemmAlgo::kTile};
 
 // Why an algorithm that reads the unit `wanted` cannot read a matrix of unit `is`, another one.
 inline const char* NotInUnit(Unit wanted, Unit is) {
@@ -62,6 +64,10 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
       return "compiled only where a format of 1 bit or the mode ShuffleTables is named";
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
     return nullptr;
+  }
+  if (algo == GemmAlgo::kRegisterTable && kernels.int_dot != nullptr) {
+    if (kernels.register_table == nullptr) return "tables in registers are for 1 bit, and AVX-512";
+    if (!HasOneSpan(c)) return "scales in groups, or K in segments";
   }
   if (algo == GemmAlgo::kSumsTable) {
     if (kernels.int_dot != nullptr && kernels.sums_table.run == nullptr) {
@@ -116,6 +122,14 @@ inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
   return RowsOf(c) >= TablesPayFrom(c, kernels.sums_table);
 }
 
+// Whether tables in registers are faster than int_dot, and than sums tables, whose lanes 32 rows of x fill. At N = 256
+// building them is half of their work; with two rows of x they are slower where weights come from DRAM (0.8; 1.36 times
+// as fast in cache).
+inline bool RegisterTablesPay(const GemmCall& c) {
+  const size_t m = RowsOf(c);
+  return m >= 3 && c.w.n() >= 256 && (m < 32 || (m < 96 && m % 32 != 0));
+}
+
 // Whether bit planes, where they can run, are faster than int_dot, and than tables where those pay. Weights of 2-bit
 // planes are split for each task, which pays from some rows of x on (1.0 to 1.2 times int_dot there, AVX2 and AVX-512).
 inline bool PlanesPay(const GemmCall& c, const FormatKernels& kernels) {
@@ -133,6 +147,7 @@ inline GemmAlgo Choose(const GemmCall& c, const FormatKernels& kernels) {
   for (const GemmAlgo algo : kGemmAlgos) {
     if (WhyNot(algo, c, kernels) != nullptr) continue;
     if (algo == GemmAlgo::kPopcount && !PlanesPay(c, kernels)) continue;
+    if (algo == GemmAlgo::kRegisterTable && !RegisterTablesPay(c)) continue;
     if (algo == GemmAlgo::kSumsTable && !TablesPay(c, kernels)) continue;
     if (algo == GemmAlgo::kBf16Dot && RowsOf(c) < kBf16Rows) continue;
     return algo;

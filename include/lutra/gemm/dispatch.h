@@ -13,6 +13,7 @@ LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
 LUTRA_DISPATCHED(PickTripleTable, TripleTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
+LUTRA_DISPATCHED(PickRegisterTableOf, RegisterTableOf)
 LUTRA_DISPATCHED(PickTile, Tile)
 LUTRA_DISPATCHED(PickBf16DotOf, Bf16DotOf)
 
@@ -75,6 +76,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   constexpr bool kOneBit = AnyFormat<Formats...>([](const FormatInfo& f) { return f.bits == 1; });
   if constexpr ((kX & kInt8X) != 0 && (kOneBit || (kModesOf<Formats...> & ModeBit(GemmAlgo::kShuffleTable)) != 0)) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
+  }
+  if constexpr ((kX & kInt8X) != 0 && kOneBit) {
+    if (format.bits == 1) kernels.register_table = PickRegisterTableOf<kTargets>(target)();
   }
   if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kPopcount)) != 0) {
     kernels.popcount = PickPopcountOf<kTargets>(target)();

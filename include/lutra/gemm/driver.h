@@ -173,15 +173,16 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
     Fail("Gemm: algo is %s, which cannot run here: %s", kGemmAlgoNames[static_cast<int>(c.algo)],
          why != nullptr ? why : "no reason");  // there is one, which GCC does not always see
   }
-  t.kernel = algo == GemmAlgo::kIntDot         ? kernels.int_dot
-             : algo == GemmAlgo::kSumsTable    ? kernels.sums_table.run
-             : algo == GemmAlgo::kPopcount     ? kernels.popcount.run
-             : algo == GemmAlgo::kIntLanes     ? common.int_lanes
-             : algo == GemmAlgo::kShuffleTable ? kernels.shuffle_table
-             : algo == GemmAlgo::kBf16Dot      ? kernels.bf16_dot.run
-             : algo == GemmAlgo::kFloatTable   ? kernels.float_table
-             : algo == GemmAlgo::kTripleTable  ? kernels.triple_table
-                                               : common.tile;
+  t.kernel = algo == GemmAlgo::kIntDot          ? kernels.int_dot
+             : algo == GemmAlgo::kSumsTable     ? kernels.sums_table.run
+             : algo == GemmAlgo::kPopcount      ? kernels.popcount.run
+             : algo == GemmAlgo::kIntLanes      ? common.int_lanes
+             : algo == GemmAlgo::kShuffleTable  ? kernels.shuffle_table
+             : algo == GemmAlgo::kBf16Dot       ? kernels.bf16_dot.run
+             : algo == GemmAlgo::kFloatTable    ? kernels.float_table
+             : algo == GemmAlgo::kTripleTable   ? kernels.triple_table
+             : algo == GemmAlgo::kRegisterTable ? kernels.register_table
+                                                : common.tile;
   t.unpack = c.w.unit() == Unit::kByteRow  ? &UnpackBits
              : c.w.unit() == Unit::kTriple ? &UnpackAllTriples
              : kernels.unpack != nullptr   ? kernels.unpack
@@ -194,8 +195,8 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
   t.row_tasks = (t.m + t.rows_per_task - 1) / t.rows_per_task;
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   // Each task of these makes tables of its own, so it gets as few as there are workers.
-  const bool makes_tables =
-      algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable || algo == GemmAlgo::kTripleTable;
+  const bool makes_tables = algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable ||
+                            algo == GemmAlgo::kTripleTable || algo == GemmAlgo::kRegisterTable;
   const size_t per_worker = makes_tables ? 1 : 4;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : per_worker * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
@@ -241,9 +242,10 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
         e.algo == GemmAlgo::kIntDot
             ? (decode ? "DRAM read of the weights, or the dot product's port where they are cached"
                       : "the dot product's port")
-        : e.algo == GemmAlgo::kSumsTable    ? "L1 loads of table lines, and the stores that build them"
-        : e.algo == GemmAlgo::kShuffleTable ? "vector operations: lookups and sums of bytes, once per bit of the codes"
-        : e.algo == GemmAlgo::kFloatTable   ? "vector operations: lookups and sums of floats, once per bit of the codes"
+        : e.algo == GemmAlgo::kSumsTable     ? "L1 loads of table lines, and the stores that build them"
+        : e.algo == GemmAlgo::kRegisterTable ? "vector operations: lookups and sums of 16-bit lanes"
+        : e.algo == GemmAlgo::kShuffleTable  ? "vector operations: lookups and sums of bytes, once per bit of the codes"
+        : e.algo == GemmAlgo::kFloatTable ? "vector operations: lookups and sums of floats, once per bit of the codes"
         : e.algo == GemmAlgo::kTripleTable
             ? (decode ? "DRAM read of the weights, or lookups and sums of bytes where they are cached"
                       : "vector operations: lookups and sums of bytes")

@@ -38,6 +38,9 @@ inline constexpr unsigned kModesOf = (ModeBitOf<Formats>() | ... | 0u);
 // Targets with tables of sums: vectors of a known size; CPUs of SSE4 alone do without.
 #define LUTRA_HAS_SUMS_TABLE (!HWY_HAVE_SCALABLE && !LUTRA_INT_LANES_ALONE && !(HWY_ARCH_X86 && HWY_TARGET == HWY_SSE4))
 
+// Targets with tables in registers: a lookup among 32 lanes of 16 bits, and of bytes.
+#define LUTRA_HAS_REGISTER_TABLE (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL && HWY_MAX_BYTES == 64)
+
 struct GemmTask;
 
 // Codes of the 32 rows of a block as bytes, [k][row].
@@ -81,6 +84,7 @@ struct FormatKernels {
   UnpackFn unpack = nullptr;
   SumsKernel sums_table;
   PopcountKernel popcount;
+  GemmFn register_table = nullptr;
   GemmFn shuffle_table = nullptr;
   Bf16Kernel bf16_dot;
   GemmFn float_table = nullptr;
@@ -184,6 +188,12 @@ LUTRA_MEMBER Span SpanAt(const PackedMatrix& w, const ActSpec& spec, size_t segm
 LUTRA_MEMBER bool EndsRun(const GemmCall& c, const Span& s) {
   const size_t xg = c.xq->spec.group_k;
   return s.k1 == c.w.segment_k() || (xg != 0 && s.k1 % xg == 0);
+}
+
+// Whether one span is all there is: one segment, one scale per tensor or row of both sides.
+LUTRA_MEMBER bool HasOneSpan(const GemmCall& c) {
+  const size_t k = c.w.segment_k();
+  return c.w.segments() == 1 && k != 0 && SpanAt(c.w, c.xq->spec, 0, 0).k1 == k;
 }
 
 // The parts of an Activations, writable.

@@ -139,6 +139,21 @@ HWY_NOINLINE inline void WriteRow(const GemmCall& c, size_t m, size_t n0, size_t
   }
 }
 
+// Outputs of row m and panel p from the sums of code * x, where these are all of its K: both steps, and the way out.
+HWY_INLINE void FinishSpan(const GemmCall& c, const SpanScale& s, float x_scale, int32_t x_sum,
+                           const int32_t* HWY_RESTRICT sums, size_t m, size_t p) {
+  const hn::CappedTag<float, 16> df;
+  const hn::RebindToSigned<decltype(df)> d32;
+  HWY_ALIGN float acc[kPanelRows];
+  const auto factor = hn::Set(df, x_scale);
+  for (size_t i = 0; i < kPanelRows; i += hn::Lanes(df)) {
+    const auto sum = hn::Add(hn::Load(d32, sums + i), hn::Set(d32, ZeroCorrection(c, x_sum)));
+    const auto run = ScaleStep(df, s, i, x_sum, sum, hn::Zero(df));
+    hn::Store(s.raw ? run : hn::Add(hn::Zero(df), hn::Mul(run, factor)), df, acc + i);
+  }
+  WriteRow(c, m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), acc);
+}
+
 HWY_NOINLINE inline int32_t SumOf(const int32_t* HWY_RESTRICT v, size_t count) {
   const hn::CappedTag<int32_t, 16> d32;
   auto sums = hn::Zero(d32);

@@ -255,23 +255,12 @@ struct DotsBeside {
 };
 // Ends a tile, begins the next.
 HWY_NOINLINE inline void NextDots(DotsBeside& b) {
-  const hn::CappedTag<float, 16> df;
-  const hn::RebindToSigned<decltype(df)> d32;
   const GemmCall& c = *b.c;
   HWY_ALIGN float buffer[2 * kPanelRows];
-  HWY_ALIGN float acc[kPanelRows];
   const SpanScale s = ScaleOfGroup(c, b.panel, 0, buffer);
-  const size_t n = HWY_MIN(kPanelRows, c.w.n() - b.panel * kPanelRows);
   const int32_t* sums = b.sums;
-  for (size_t row = b.row; row < HWY_MIN(b.row + b.kRows, b.count); ++row) {
-    const int32_t x_sum = b.x->sum[row];
-    const auto x_scale = hn::Set(df, b.x->scale[row]);
-    for (size_t i = 0; i < kPanelRows; i += hn::Lanes(df), sums += hn::Lanes(df)) {
-      const auto sum = hn::Add(hn::Load(d32, sums), hn::Set(d32, ZeroCorrection(c, x_sum)));
-      const auto run = ScaleStep(df, s, i, x_sum, sum, hn::Zero(df));
-      hn::Store(s.raw ? run : hn::Add(hn::Zero(df), hn::Mul(run, x_scale)), df, acc + i);
-    }
-    WriteRow(c, b.m + row, b.panel * kPanelRows, n, acc);
+  for (size_t row = b.row; row < HWY_MIN(b.row + b.kRows, b.count); ++row, sums += kPanelRows) {
+    FinishSpan(c, s, b.x->scale[row], b.x->sum[row], sums, b.m + row, b.panel);
   }
   b.row += b.kRows;
   if (b.row >= b.count) {
@@ -517,7 +506,7 @@ HWY_NOINLINE void SumsGroup(const internal::GemmTask& t, size_t m, size_t count,
   const bool raw = c.y.type == DType::kI32;
   // Of one run, acc stays the zeros that it begins as; of one span, run too.
   const bool one_run = internal::SumsHasOneRun(c);
-  const bool one_span = one_run && internal::SpanAt(c.w, c.xq->spec, 0, 0).k1 == c.w.segment_k();
+  const bool one_span = internal::HasOneSpan(c);
   if (!one_run) std::memset(scratch.acc, 0, panels * kPanel * sizeof(float));
   std::memset(scratch.odd, 0, panels);
   std::memset(scratch.lines + kSums.pass_k * kRows, 0, 2 * kRows * sizeof(int16_t));  // where the last table looks

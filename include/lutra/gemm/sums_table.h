@@ -61,7 +61,7 @@ inline constexpr size_t kSumsChunkBlocks = 4;  // what dots do of their k for ea
 
 // Whether dots may run beside passes: of one span, which is at least a chunk.
 LUTRA_MEMBER bool SumsMayMix(const GemmCall& c) {
-  if (!SumsHasOneRun(c) || SpanAt(c.w, c.xq->spec, 0, 0).k1 != c.w.segment_k()) return false;
+  if (!HasOneSpan(c)) return false;
   const size_t blocks = (c.w.segment_k() + kBlockK - 1) / kBlockK;
   return blocks >= kSumsChunkBlocks && blocks <= kSumsMixedBlocks;
 }

@@ -54,15 +54,16 @@ class Activations {
 
 enum class GemmAlgo : uint8_t {
   kAuto,
-  kIntDot,        // integer dot products of whole blocks: affine formats, groups of a multiple of 32
-  kIntLanes,      // the same sums for groups of any size
-  kSumsTable,     // the same sums by tables, 32 rows of x at a time: affine formats of 1 and 2 bits, large M and N
-  kPopcount,      // the same sums by bit planes: activations with ActSpec::planes, weights of planes of 1 or 2 bits
-  kTile,          // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
-  kShuffleTable,  // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
-  kBf16Dot,       // float activations rounded to bf16, whose products the CPU sums in pairs: AVX-512 BF16
-  kFloatTable,    // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
-  kTripleTable,   // the sums of kIntDot by lookups of three ternary weights at a time, packed in Unit::kTriple
+  kIntDot,         // integer dot products of whole blocks: affine formats, groups of a multiple of 32
+  kIntLanes,       // the same sums for groups of any size
+  kSumsTable,      // the same sums by tables, 32 rows of x at a time: affine formats of 1 and 2 bits, large M and N
+  kPopcount,       // the same sums by bit planes: activations with ActSpec::planes, weights of planes of 1 or 2 bits
+  kTile,           // weights as f32, in registers for few rows, else tile by tile: float activations, table formats
+  kShuffleTable,   // the sums of kIntDot by lookups of bytes: weights packed in Unit::kByteRow
+  kBf16Dot,        // float activations rounded to bf16, whose products the CPU sums in pairs: AVX-512 BF16
+  kFloatTable,     // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
+  kTripleTable,    // the sums of kIntDot by lookups of three ternary weights at a time, packed in Unit::kTriple
+  kRegisterTable,  // the sums of kIntDot by lookups of five weights of 1 bit at a time: AVX-512, no groups
 };
 
 // Modes: algorithms that a call has to ask for, by a tag named beside its formats, Gemm<Int2, ShuffleTables>(...). A
