@@ -193,8 +193,8 @@ TEST(DepthwiseConv2d, RefusesBadCallsAndWritesNothing) {
   to.data = nullptr;
   EXPECT_EQ(message(nhwc, from, to), "DepthwiseConv2d: out: data is null, the shape is 2 x 60 x 50 x 18");
   to = out.view();
-  from.type = DType::kF16;
-  EXPECT_EQ(message(nhwc, from, to), "DepthwiseConv2d: in.type is f16, must be f32");
+  from.type = DType::kI16;
+  EXPECT_EQ(message(nhwc, from, to), "DepthwiseConv2d: in.type is i16, must be f32, bf16, f16, i8 or u8");
   from = in.in();
   to.type = DType::kI32;
   EXPECT_EQ(message(nhwc, from, to), "DepthwiseConv2d: out.type is i32, must be f32, bf16, f16, i8 or u8");

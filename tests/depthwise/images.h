@@ -33,7 +33,7 @@ struct Gaps {  // unused elements behind each pixel (NHWC) or row (NCHW), row or
   size_t inner = 0, middle = 0, outer = 0;
 };
 
-// T: float, int8_t or uint8_t.
+// T: float, BF16, F16, int8_t or uint8_t.
 template <class T>
 class ImageOf {
  public:
@@ -65,6 +65,10 @@ class ImageOf {
     for (T& v : memory_) {
       if constexpr (std::is_same_v<T, float>) {
         v = random.Value();
+      } else if constexpr (std::is_same_v<T, BF16>) {
+        v = ToBF16(random.Value());
+      } else if constexpr (std::is_same_v<T, F16>) {
+        v = ToF16(random.Value());
       } else {
         v = static_cast<T>(random.Next() >> 32);
       }

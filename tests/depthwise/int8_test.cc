@@ -373,14 +373,15 @@ TEST(Int8Plan, RefusesTransformsAndOtherImages) {
   EXPECT_EQ(message(from, to), "DepthwiseConv2d: in and out overlap, they must be apart or the same view");
   const DepthwisePlan of_floats(DepthwiseKernel(Channels(floats.in(), 0, 20)), 14, 14, Layout::kNhwc);
   EXPECT_EQ(FailureOf([&] { DepthwiseConv2d(of_floats, in.in(), out.view(), context); }),
-            "DepthwiseConv2d: in.type is u8, must be f32");
+            "DepthwiseConv2d: in.type is u8, must be f32, bf16 or f16");
   const Branch moved[] = {{0, 20, nullptr, 1, 0, {}}};
   EXPECT_EQ(FailureOf([&] { ChannelSplit(moved, in.in(), out.view(), context); }),
             "ChannelSplit: in.type is u8, a shift of 1, 0 needs f32, bf16 or f16");
   const Branch same[] = {{0, 20}};
-  EXPECT_EQ(FailureOf([&] { ChannelSplit(same, in.in(), floats.view(), context); }),
-            "ChannelSplit: in.type is u8, a branch without a plan needs f32, or the same type for out (f32) and no "
-            "epilogue");
+  EXPECT_EQ(
+      FailureOf([&] { ChannelSplit(same, in.in(), floats.view(), context); }),
+      "ChannelSplit: in.type is u8, a branch without a plan needs f32, bf16 or f16, or an out of that type (it is "
+      "f32) and no epilogue");
 }
 
 }}}  // namespace lutra::testing

@@ -43,7 +43,8 @@ struct DepthwiseArgs {
   ImageView out;
   Layout layout = Layout::kNhwc;
   Epilogue epilogue;
-  bool plain = false;  // f32 out, and nothing but a bias and ReLU: finished in the tile's registers
+  bool plain = false;     // f32 out, and nothing but a bias and ReLU: finished in the tile's registers
+  bool plain_16 = false;  // bf16 or f16 out, and nothing but these
   // convolution
   const float* taps = nullptr;  // DepthwiseKernel::blocks()
   size_t kh = 0, kw = 0;
@@ -84,6 +85,29 @@ inline const int32_t* RowTimes(const DepthwiseArgs& a) { return ColumnTimes(a) +
 inline size_t FftTasks(const DepthwiseArgs& a) {
   const size_t per_task = Packed(a.out.c, kTapBlock);
   return (a.out.c + kTapBlock - 1) / kTapBlock * ((FftProblems(a) + per_task - 1) / per_task);
+}
+
+// `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.
+inline size_t PieceSize(size_t size, size_t wanted, size_t unit) {
+  const size_t pieces = std::max<size_t>(1, (size + wanted / 2) / std::max<size_t>(wanted, 1));
+  return std::max(unit, RoundUp((size + pieces - 1) / pieces, unit));
+}
+// Output rows of a direct task, NHWC: some 16 of them share most of their input rows.
+inline size_t NhwcTaskRows(size_t out_h) { return PieceSize(out_h, 16, kDirectTile); }
+
+// Rows [begin, end) of the image: all that output rows [y_begin, y_end) read, by the row map.
+struct RowRange {
+  size_t begin, end;
+};
+inline RowRange RowsOf(const int32_t* map, const ConvGeometry& g, size_t kh, size_t y_begin, size_t y_end) {
+  RowRange range{0, 0};
+  for (size_t r = y_begin * g.stride_h; y_begin < y_end && r <= (y_end - 1) * g.stride_h + (kh - 1) * g.dil_h; ++r) {
+    if (map[r] < 0) continue;
+    const auto row = static_cast<size_t>(map[r]);
+    range.begin = range.end == 0 ? row : std::min(range.begin, row);
+    range.end = std::max(range.end, row + 1);
+  }
+  return range;
 }
 
 // Which piece of the image a task is: channels fastest, then rows, then images.

@@ -347,6 +347,15 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     p.scratch = std::max(p.scratch, scratch);
     p.scratch_in_place = std::max(p.scratch_in_place, scratch);
   }
+  if (!kernel.integer && layout == Layout::kNhwc) {
+    const size_t task_rows = NhwcTaskRows(p.out_h);
+    size_t most = 0;
+    for (size_t y = 0; y < p.out_h; y += task_rows) {
+      const RowRange range = RowsOf(map, p.run, kernel.h, y, std::min(p.out_h, y + task_rows));
+      most = std::max(most, range.end - range.begin);
+    }
+    p.scratch_16 = internal::CheckedSize(what, most, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
+  }
   return p;
 }
 

@@ -57,6 +57,19 @@ HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lan
   hn::Store(hn::Mul(hn::Load(d, sums), hn::Div(window, hn::Mul(hn::Set(d, *taps.row), across))), d, sums);
 }
 
+// Outputs of bf16 and f16 with nothing but a bias and ReLU, from sums in memory.
+template <class D>
+HWY_NOINLINE void StoreTile16(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const float* sums) {
+  const auto zero = hn::Zero(d);
+  const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
+  for (size_t i = 0; i < t.pixels; ++i) {
+    auto v = hn::Load(d, sums + i * hn::Lanes(d));
+    if (e.bias != nullptr) v = hn::Add(v, bias);
+    if (e.act == Act::kRelu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
+    StoreAsFloat(d, v, t.y + At(i, t.step), a.out.type, t.lanes);
+  }
+}
+
 template <class D, class... V>
 HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
   const auto zero = hn::Zero(d);
@@ -76,6 +89,7 @@ HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const 
   }
   HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
   Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
+  if (a.plain_16 && a.row_taps == nullptr) return StoreTile16(d, a, e, t, sums);
   for (size_t i = 0; i < t.pixels; ++i) {
     if (a.row_taps != nullptr) Reweight(d, a, t.row + i * t.pixel_step, t.lanes, sums + i * hn::Lanes(d));
     FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
@@ -189,6 +203,30 @@ HWY_INLINE void NhwcTile(D d, const DepthwiseArgs& a, const float* image, ptrdif
   });
 }
 
+// Rows of the image of channels [c_begin, c_end), dense and as f32. kType: the image's.
+template <DType kType>
+HWY_NOINLINE void CopyRowsOf(const DepthwiseArgs& a, const DepthwisePiece& piece, depthwise::RowRange rows, float* to) {
+  const hn::CappedTag<float, kTapBlock> d;
+  const size_t channels = piece.c_end - piece.c_begin, lanes = hn::Lanes(d);
+  for (size_t y = rows.begin; y < rows.end; ++y) {
+    ptrdiff_t from = At(piece.n, a.in.sn) + At(y, a.in.sh) + At(piece.c_begin, a.in.sc);
+    for (size_t x = 0; x < a.in.w; ++x, from += a.in.sw, to += channels) {
+      size_t c = 0;
+      for (; c + lanes <= channels; c += lanes) {
+        hn::StoreU(LoadAsF32(d, a.in.data, kType, from + static_cast<ptrdiff_t>(c), lanes), d, to + c);
+      }
+      if (c == channels) continue;
+      hn::StoreN(LoadAsF32(d, a.in.data, kType, from + static_cast<ptrdiff_t>(c), channels - c), d, to + c,
+                 channels - c);
+    }
+  }
+}
+HWY_INLINE void CopyRows(const DepthwiseArgs& a, const DepthwisePiece& piece, depthwise::RowRange rows, float* to) {
+  if (a.in.type == DType::kF32) return CopyRowsOf<DType::kF32>(a, piece, rows, to);
+  if (a.in.type == DType::kBF16) return CopyRowsOf<DType::kBF16>(a, piece, rows, to);
+  CopyRowsOf<DType::kF16>(a, piece, rows, to);
+}
+
 // One task.
 inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
   if (args == nullptr) return HWY_TARGET;
@@ -196,20 +234,16 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
   const hn::CappedTag<float, kTapBlock> d;  // a vector's taps lie in one block
   const DepthwisePiece piece = depthwise::PieceOf(a, task);
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
-  const float* image = static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn);
+  const float* image = static_cast<const float*>(a.in.data) + (a.in.type == DType::kF32 ? At(piece.n, a.in.sn) : 0);
   ptrdiff_t sh = a.in.sh, sw = a.in.sw;
   size_t c_base = 0;
-  if (a.staged) {
-    const size_t c = piece.c_end - piece.c_begin;
-    auto* to = static_cast<float*>(scratch);
-    for (size_t y = 0; y < a.in.h; ++y) {
-      for (size_t x = 0; x < a.in.w; ++x, to += c) {
-        std::memcpy(to, image + At(y, sh) + At(x, sw) + piece.c_begin, c * sizeof(float));
-      }
-    }
-    image = static_cast<const float*>(scratch);
-    sw = static_cast<ptrdiff_t>(c);
+  if (a.staged || a.in.type != DType::kF32) {
+    const depthwise::RowRange range =
+        a.staged ? depthwise::RowRange{0, a.in.h} : depthwise::RowsOf(a.rows, a.g, a.kh, piece.y_begin, piece.y_end);
+    CopyRows(a, piece, range, static_cast<float*>(scratch));
+    sw = static_cast<ptrdiff_t>(piece.c_end - piece.c_begin);
     sh = At(a.in.w, sw);
+    image = static_cast<const float*>(scratch) - At(range.begin, sh);
     c_base = piece.c_begin;
   }
   // Rows innermost: a vector's taps, and the rows that neighbouring output rows share, stay in L1. Not so where the
@@ -244,12 +278,16 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
 // The tile's rows of the padded image to scratch, from padded column `column` on, by phases. Writes up to a vector
 // behind the last row.
 template <class D>
-HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, const float* plane, const depthwise::NchwScratchSizes& s,
+HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, ptrdiff_t plane, const depthwise::NchwScratchSizes& s,
                           const int32_t* rows, size_t column, float* to) {
   const size_t stride = a.g.stride_w, lanes = hn::Lanes(d);
   const size_t left = static_cast<size_t>(a.g.left), right = left + a.in.w;
   const size_t mapped = a.mapped_cols - column;  // what lies behind the map is never used
   const int32_t* const cols = a.cols + column;
+  const auto load = [&](ptrdiff_t i) {
+    if (HWY_LIKELY(a.in.type == DType::kF32)) return static_cast<const float*>(a.in.data)[i];
+    return LoadFloat(a.in.data, a.in.type, i);
+  };
   const auto fill_zero = [&](float* line, size_t begin, size_t end) LUTRA_TILE {
     for (size_t i = begin; i < end; i += lanes) hn::StoreU(hn::Zero(d), d, line + i);
   };
@@ -258,7 +296,7 @@ HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, const float* plane, const
       fill_zero(to, 0, s.row_floats);
       continue;
     }
-    const float* const row = plane + rows[r] * a.in.sh;
+    const ptrdiff_t row = plane + rows[r] * a.in.sh;
     for (size_t phase = 0; phase < stride; ++phase) {
       float* const line = to + phase * s.phase_floats;
       // Elements [begin, end) are in the image, at from[0], from[stride], ...
@@ -267,19 +305,20 @@ HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, const float* plane, const
         return HWY_MIN(s.phase_used, padded > skipped ? (padded - skipped + stride - 1) / stride : 0);
       };
       const size_t begin = first_at(left), end = HWY_MAX(first_at(right), begin);
-      const float* const from = begin == end ? row : row + (column + begin * stride + phase - left);
+      const ptrdiff_t from = row + (begin == end ? 0 : static_cast<ptrdiff_t>(column + begin * stride + phase - left));
       const auto pad = [&](size_t i) {
         const size_t x = i * stride + phase;
-        return x < mapped && cols[x] >= 0 ? row[cols[x] * a.in.sw] : 0.0f;
+        return x < mapped && cols[x] >= 0 ? load(row + cols[x] * a.in.sw) : 0.0f;
       };
       const bool zero = a.g.pad == Pad::kZero;
       if (zero) fill_zero(line, 0, begin);  // all stores of vectors may go too far: what follows comes later
       if (stride == 1) {
         for (size_t i = begin; i < end; i += lanes) {
-          hn::StoreU(LoadSome(d, from + (i - begin), end - i), d, line + i);
+          hn::StoreU(LoadAsF32(d, a.in.data, a.in.type, from + static_cast<ptrdiff_t>(i - begin), end - i), d,
+                     line + i);
         }
       } else {
-        for (size_t i = begin; i < end; ++i) line[i] = from[(i - begin) * stride];
+        for (size_t i = begin; i < end; ++i) line[i] = load(from + static_cast<ptrdiff_t>((i - begin) * stride));
       }
       if (zero) {
         fill_zero(line, end, s.phase_used);
@@ -355,7 +394,7 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
   float* const staged = taps + s.tap_floats;
   SpreadEpilogue spread;
   for (size_t c = piece.c_begin; c < piece.c_end; ++c) {
-    const float* const plane = static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn) + At(c, a.in.sc);
+    const ptrdiff_t plane = At(piece.n, a.in.sn) + At(c, a.in.sc);
     const float* const block = a.taps + c / kTapBlock * a.kh * a.kw * kTapBlock + c % kTapBlock;
     for (size_t i = 0; i < a.kh * a.kw; ++i) taps[i] = block[i * kTapBlock];
     char* const out = static_cast<char*>(a.out.data) + (At(piece.n, a.out.sn) + At(c, a.out.sc)) * size;

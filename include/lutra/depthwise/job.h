@@ -152,18 +152,14 @@ inline bool NoEpilogue(const Epilogue& e) {
   return e.scale == nullptr && e.bias == nullptr && e.act == Act::kNone && !e.clamp && e.mul.data == nullptr &&
          e.residual.data == nullptr && !e.accumulate;
 }
-inline bool PlainEpilogue(const Epilogue& e, DType type) {
+// Nothing but a bias and ReLU.
+inline bool PlainEpilogue(const Epilogue& e) {
   Epilogue rest = e;
   rest.bias = nullptr;
   if (rest.act == Act::kRelu) rest.act = Act::kNone;
-  return type == DType::kF32 && NoEpilogue(rest);
+  return NoEpilogue(rest);
 }
 
-// `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.
-inline size_t PieceSize(size_t size, size_t wanted, size_t unit) {
-  const size_t pieces = std::max<size_t>(1, (size + wanted / 2) / std::max<size_t>(wanted, 1));
-  return std::max(unit, RoundUp((size + pieces - 1) / pieces, unit));
-}
 // How many of `size` make a task of about a quarter of a million multiply-adds (some 5 us), each costing `work`.
 inline size_t PerTask(size_t size, size_t work, size_t unit) {
   return PieceSize(size, std::max<size_t>(1, (size_t{1} << 18) / std::max<size_t>(work, 1)), unit);
@@ -171,7 +167,7 @@ inline size_t PerTask(size_t size, size_t work, size_t unit) {
 
 inline void CheckInType(const char* what, const DepthwiseKernel& kernel, DType type) {
   if (!kernel.integer()) {
-    if (type != DType::kF32) Fail("%s: in.type is %s, must be f32", what, NameOf(type));
+    if (!IsFloat(type)) Fail("%s: in.type is %s, must be f32, bf16 or f16", what, NameOf(type));
     return;
   }
   if (type != DType::kI8 && type != DType::kU8) {
@@ -222,9 +218,10 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
     Fail("%s: in and out are the same view, the plan turns %zu x %zu into %zu x %zu and can't run in place", what, in.h,
          in.w, out.h, out.w);
   }
-  if (plan.scratch_per_worker(in_place) > context.scratch_per_worker()) {
-    Fail("%s: the plan needs %zu bytes of scratch per worker%s, the context has %zu", what,
-         plan.scratch_per_worker(in_place), in_place ? " in place" : "", context.scratch_per_worker());
+  const size_t scratch = plan.scratch_per_worker(in_place, in.type);
+  if (scratch > context.scratch_per_worker()) {
+    Fail("%s: the plan needs %zu bytes of scratch per worker%s, the context has %zu", what, scratch,
+         in_place ? " in place" : "", context.scratch_per_worker());
   }
 
   const DepthwiseKernel& kernel = plan.kernel();
@@ -234,7 +231,8 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.out = out;
   a.layout = layout;
   a.epilogue = epilogue;
-  a.plain = PlainEpilogue(epilogue, out.type);
+  a.plain = out.type == DType::kF32 && PlainEpilogue(epilogue);
+  a.plain_16 = IsFloat(out.type) && !a.plain && PlainEpilogue(epilogue);
   a.taps = kernel.blocks();
   a.kh = kernel.h();
   a.kw = kernel.w();
@@ -253,10 +251,10 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   }
   // Blocks of some 16 rows share most of their input rows, see the kernels.
   const size_t row_work = out.w * a.kh * a.kw;  // of a channel
-  a.task_rows = a.staged ? out.h : PieceSize(out.h, layout == Layout::kNhwc ? 16 : 32, kDirectTile);
+  a.task_rows = a.staged ? out.h : layout == Layout::kNhwc ? NhwcTaskRows(out.h) : PieceSize(out.h, 32, kDirectTile);
   a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
                                             : PerTask(out.c, row_work * out.h, 1);
-  if (a.staged && layout == Layout::kNhwc) a.task_channels = kTapBlock;
+  if ((a.staged || in.type != DType::kF32) && layout == Layout::kNhwc) a.task_channels = kTapBlock;
   branch->kernel =
       layout == Layout::kNhwc ? DirectNhwcFor<kTargets>(context.target()) : DirectNchwFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);
@@ -279,9 +277,11 @@ void PrepareShift(const char* what, const ConstImageView& in, const ImageView& o
          in.sc, out.sw, out.sc);
   }
   const bool copies = NoEpilogue(epilogue) && out.type == in.type;
-  if (!copies && in.type != DType::kF32) {
-    Fail("%s: in.type is %s, a branch without a plan needs f32, or the same type for out (%s) and no epilogue", what,
-         NameOf(in.type), NameOf(out.type));
+  if (!copies && !IsFloat(in.type)) {
+    Fail(
+        "%s: in.type is %s, a branch without a plan needs f32, bf16 or f16, or an out of that type (it is %s) and no "
+        "epilogue",
+        what, NameOf(in.type), NameOf(out.type));
   }
   if (!IsFloat(in.type) && (shift_h != 0 || shift_w != 0)) {
     Fail("%s: in.type is %s, a shift of %d, %d needs f32, bf16 or f16", what, NameOf(in.type), shift_h, shift_w);

@@ -39,6 +39,7 @@ struct DepthwisePlanParts {
   SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
+  size_t scratch_16 = 0;          // of images of bf16 and f16, not in place
   FftAxis fft_rows, fft_columns;  // kFft
   ConvGeometry run;               // steps that are never taken are 1
   Layout layout = Layout::kNhwc;
@@ -127,8 +128,10 @@ class DepthwisePlan {
   LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
   // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
   // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many, of a tile.
-  LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false) const {
-    return in_place ? parts_.scratch_in_place : parts_.scratch;
+  // Images of bf16 and f16, kNhwc: the rows that a task reads, some 16 and their surroundings, of up to 16 channels.
+  LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false, DType in = DType::kF32) const {
+    const size_t size = in_place ? parts_.scratch_in_place : parts_.scratch;
+    return (in == DType::kBF16 || in == DType::kF16) && size < parts_.scratch_16 ? parts_.scratch_16 : size;
   }
   // Memory of the plan and of the kernel that it shares.
   LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes() + parts_.spectra.bytes() + kernel_.bytes(); }

@@ -16,7 +16,15 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 // `count` neighbouring elements (channels of a pixel, columns of a channel) from `from`, or zeros where it is null.
 inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const char* from, size_t row, size_t channel,
                      size_t count, char* y) {
-  if (!a.plain) {
+  if (!a.plain && from != nullptr && a.in.type != DType::kF32) {
+    const hn::ScalableTag<float> d;
+    HWY_ALIGN float lanes[HWY_MAX_LANES_D(decltype(d))];
+    for (size_t i = 0; i < count; i += hn::Lanes(d)) {
+      const size_t n = HWY_MIN(hn::Lanes(d), count - i);
+      hn::Store(LoadAsF32(d, from, a.in.type, static_cast<ptrdiff_t>(i), n), d, lanes);
+      FinishRun(e, lanes, row, channel + i, n, y + i * SizeOf(a.out.type), a.out.type);
+    }
+  } else if (!a.plain) {
     FinishRun(e, reinterpret_cast<const float*>(from), row, channel, count, y, a.out.type);
   } else if (from == nullptr) {
     std::memset(y, 0, count * SizeOf(a.out.type));
