@@ -21,11 +21,11 @@ struct Branch {
 
 namespace lutra { inline namespace LUTRA_API_NS {
 
-// Runs all branches in one parallel region. Together they must cover each channel of `out` exactly once. in is f32, or
-// of any type that a plan may have (i8 and u8 too) where the other branches copy it to an out of the same type; all
-// plans have the layout that the views have. in and out share no element, or are the same view: then an identity
-// without epilogue costs nothing, every plan must be in_place_ok(), and shifts are refused. Per branch the rules of
-// DepthwiseConv2d hold.
+// Runs all branches in one parallel region. Together they must cover each channel of `out` exactly once. All plans have
+// the layout that the views have. in is f32, bf16 or f16; or i8 or u8 where all plans' taps are i8, and branches
+// without a plan are then identities to an out of the same type. in and out share no element, or are the same view:
+// then an identity without epilogue costs nothing, every plan must be in_place_ok(), and shifts are refused. Per branch
+// the rules of DepthwiseConv2d hold.
 LUTRA_INLINE void ChannelSplit(std::span<const Branch> branches, const ConstImageView& in, const ImageView& out,
                                Context& context);
 
