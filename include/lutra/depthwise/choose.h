@@ -39,11 +39,13 @@ constexpr double DirectCost(const DepthwiseShape& s) {
   const auto outputs = static_cast<double>(s.out_h * columns);
   return 0.28 * (s.out_w < 16 ? 1.2 : 1.0) * outputs * (7 + inside + (walked - inside) / 8);
 }
-// Points of the larger transforms leave L2.
+// The larger transforms leave L2, those of several parts make one pass more, and the longest leave L3.
 constexpr double FftCost(const FftAxis& rows, const fft::Circle& row, const FftAxis& columns,
                          const fft::Circle& column) {
   const auto points = static_cast<double>(column.Size() * row.Columns());
-  return static_cast<double>(rows.tiles * columns.tiles) * points * (10.5 + points / 330);
+  const double point = 11.5 + std::min(points, 4500.0) / 500 + (row.parts > 1 ? 2 : 0) + (column.parts > 1 ? 2 : 0) +
+                       std::min(std::max(points - 18000, 0.0) / 300, 180.0);
+  return static_cast<double>(rows.tiles * columns.tiles) * (500 + points * point);
 }
 
 // How kFft would cut the image; reason: why it can't run, null where it can.

@@ -117,7 +117,8 @@ inline HWY_NOINLINE size_t FftRun::Forward() const {
       }
       from = static_cast<const char*>(a.in.data) + InputAt(a, p0, row_of[i], g.c) * kFloat;
     } else {
-      for (size_t k = 0; k < batch; ++k) {
+      const bool runs = planes && shared && StageRuns(a, g, row_of[i], batch, Staged());
+      for (size_t k = 0; k < batch && !runs; ++k) {
         int32_t rows[kFftLanes] = {row_of[i + k]};
         for (size_t q = 1; q < g.problems; ++q) {
           rows[q] = RowAt(a, g.problem[q].top + y.lo + static_cast<int64_t>(i + k));
@@ -241,12 +242,13 @@ inline HWY_NOINLINE void FftRun::Back() const {
       }
       continue;
     }
-    UnstagePlanes(Staged(), line, batch, cols, s.line, Lines());
+    if (FinishRuns(a, g, Staged(), y, batch, cols, Lines())) continue;
+    UnstagePlanes(Staged(), batch, cols, s.line, Lines());
     SpreadEpilogue spread;
     for (size_t lane = 0; lane < g.problems * g.channels; ++lane) {
       const FftProblem& p = g.problem[lane / g.channels];
       const size_t c = g.c + lane % g.channels;
-      if (!a.plain) spread.Set(a.epilogue, c);
+      spread.Set(a.epilogue, c);
       for (size_t k = 0; k < batch && y + k < p.rows; ++k) {
         FinishPlane(a, p, Lines() + (k * kFftLanes + lane) * s.line, y + k, c, spread);
       }

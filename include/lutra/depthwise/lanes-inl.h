@@ -120,32 +120,60 @@ HWY_INLINE void TransposeFours(FftVec v[4]) {
   v[2] = hn::BitCast(d, hn::InterleaveLower(d64, c, e));
   v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, c, e));
 }
-template <class Load>
-HWY_INLINE void FromLines(const Load& load, float* to) {
-  FftVec v[4];
-  for (size_t k = 0; k < 4; ++k) {
-    v[k] = hn::ResizeBitCast(FftTag(), load(k));
-    if constexpr (kFftLanes >= 8) v[k] = hn::InsertBlock<1>(v[k], load(4 + k));
-    if constexpr (kFftLanes >= 16) {
-      v[k] = hn::InsertBlock<2>(v[k], load(8 + k));
-      v[k] = hn::InsertBlock<3>(v[k], load(12 + k));
+// line[lane][0 ... count) -> `count` vectors.
+inline HWY_NOINLINE void FromLines(const float* const* line, size_t count, float* to) {
+  const FftFour d4;
+  const auto four = [&](const auto& load) LUTRA_TILE {
+    FftVec v[4];
+    for (size_t k = 0; k < 4; ++k) {
+      v[k] = hn::ResizeBitCast(FftTag(), load(k));
+      if constexpr (kFftLanes >= 8) v[k] = hn::InsertBlock<1>(v[k], load(4 + k));
+      if constexpr (kFftLanes >= 16) {
+        v[k] = hn::InsertBlock<2>(v[k], load(8 + k));
+        v[k] = hn::InsertBlock<3>(v[k], load(12 + k));
+      }
     }
+    TransposeFours(v);
+    for (size_t k = 0; k < 4; ++k) hn::Store(v[k], FftTag(), to + k * kFftLanes);
+  };
+  size_t x = 0;
+  for (; x + 4 <= count; x += 4, to += 4 * kFftLanes) {
+    four([&](size_t lane) LUTRA_TILE { return hn::LoadU(d4, line[lane] + x); });
   }
-  TransposeFours(v);
-  for (size_t k = 0; k < 4; ++k) hn::Store(v[k], FftTag(), to + k * kFftLanes);
+  if (x != count) four([&](size_t lane) LUTRA_TILE { return hn::LoadN(d4, line[lane] + x, count - x); });
 }
-template <class Store>
-HWY_INLINE void ToLines(const float* from, const Store& store) {
-  FftVec v[4];
-  for (size_t k = 0; k < 4; ++k) v[k] = hn::Load(FftTag(), from + k * kFftLanes);
-  TransposeFours(v);
-  for (size_t k = 0; k < 4; ++k) {
-    store(k, hn::ExtractBlock<0>(v[k]));
-    if constexpr (kFftLanes >= 8) store(4 + k, hn::ExtractBlock<1>(v[k]));
-    if constexpr (kFftLanes >= 16) {
-      store(8 + k, hn::ExtractBlock<2>(v[k]));
-      store(12 + k, hn::ExtractBlock<3>(v[k]));
+// The way back, through a plain epilogue whose bias has a lane each; up to 3 vectors behind the last one are read.
+inline HWY_NOINLINE void ToLines(const float* from, size_t count, const float* bias, bool relu, float* const* line) {
+  const FftTag d;
+  const FftFour d4;
+  const auto four = [&](const auto& store) LUTRA_TILE {
+    const auto zero = hn::Zero(d);
+    FftVec v[4];
+    for (size_t k = 0; k < 4; ++k) {
+      v[k] = hn::Load(d, from + k * kFftLanes);
+      if (bias != nullptr) v[k] = hn::Add(v[k], hn::Load(d, bias));  // + 0 would change the bits of -0
+      if (relu) v[k] = hn::IfThenZeroElse(hn::Lt(v[k], zero), v[k]);
     }
+    TransposeFours(v);
+    for (size_t k = 0; k < 4; ++k) {
+      store(k, hn::ExtractBlock<0>(v[k]));
+      if constexpr (kFftLanes >= 8) store(4 + k, hn::ExtractBlock<1>(v[k]));
+      if constexpr (kFftLanes >= 16) {
+        store(8 + k, hn::ExtractBlock<2>(v[k]));
+        store(12 + k, hn::ExtractBlock<3>(v[k]));
+      }
+    }
+  };
+  size_t x = 0;
+  for (; x + 4 <= count; x += 4, from += 4 * kFftLanes) {
+    four([&](size_t lane, auto v) LUTRA_TILE { hn::StoreU(v, d4, line[lane] + x); });
+  }
+  if (x == count) return;
+  // No masked store: GCC makes one of it with the extraction of the block, whose idle lanes fault.
+  HWY_ALIGN float last[kFftLanes * 4];
+  four([&](size_t lane, auto v) LUTRA_TILE { hn::Store(v, d4, last + lane * 4); });
+  for (size_t lane = 0; lane < kFftLanes; ++lane) {
+    for (size_t i = 0; x + i < count; ++i) line[lane][x + i] = last[lane * 4 + i];
   }
 }
 
@@ -174,58 +202,74 @@ inline const float* LaneLine(const DepthwiseArgs& a, const FftProblem& p, int32_
   pad(to, hi);
   return own;
 }
+// `count` rows of the image, one behind the other, where they are one run of each lane: null otherwise.
+inline bool StageRuns(const DepthwiseArgs& a, const FftGroup& g, int32_t row, size_t count, float* to) {
+  const int64_t width = a.plan->fft_rows.hi - a.plan->fft_rows.lo;
+  const FftProblem& p = g.problem[0];
+  if (g.problems != 1 || p.left + a.plan->fft_rows.lo != 0 || width != static_cast<int64_t>(a.in.w) ||
+      a.in.sh != width || a.in.type != DType::kF32) {
+    return false;
+  }
+  const float* line[kFftLanes];
+  for (size_t lane = 0; lane < kFftLanes; ++lane) {
+    line[lane] = static_cast<const float*>(a.in.data) + InputAt(a, p, row, g.c + (lane < g.channels ? lane : 0));
+  }
+  FromLines(line, count * a.in.w, to);
+  return true;
+}
 // rows[problem] as for StagePixels. `lines`: kFftLanes lines of `pitch` floats.
-inline HWY_NOINLINE void StagePlanes(const DepthwiseArgs& a, const FftGroup& g, const int32_t* rows, float* lines,
-                                     size_t pitch, float* to) {
-  const FftFour d4;
+inline void StagePlanes(const DepthwiseArgs& a, const FftGroup& g, const int32_t* rows, float* lines, size_t pitch,
+                        float* to) {
   const float* line[kFftLanes];
   for (size_t lane = 0; lane < kFftLanes; ++lane) {
     const size_t i = lane / g.channels;
-    if (i < g.problems) {
-      line[lane] = LaneLine(a, g.problem[i], rows[i], g.c + lane % g.channels, lines + lane * pitch);
-    } else {
-      line[lane] = line[0];  // idle
-    }
+    line[lane] = i < g.problems ? LaneLine(a, g.problem[i], rows[i], g.c + lane % g.channels, lines + lane * pitch)
+                                : line[0];  // idle
   }
-  const auto width = static_cast<size_t>(a.plan->fft_rows.hi - a.plan->fft_rows.lo);
-  size_t x = 0;
-  for (; x + 4 <= width; x += 4, to += 4 * kFftLanes) {
-    FromLines([&](size_t lane) HWY_ATTR { return hn::LoadU(d4, line[lane] + x); }, to);
-  }
-  if (x != width) FromLines([&](size_t lane) HWY_ATTR { return hn::LoadN(d4, line[lane] + x, width - x); }, to);
+  FromLines(line, static_cast<size_t>(a.plan->fft_rows.hi - a.plan->fft_rows.lo), to);
 }
-// `rows` rows of sums to lines, [row][lane][pitch].
-inline HWY_NOINLINE void UnstagePlanes(const float* from, size_t from_step, size_t rows, size_t width, size_t pitch,
-                                       float* lines) {
-  for (size_t row = 0; row < rows; ++row, from += from_step, lines += kFftLanes * pitch) {
-    for (size_t x = 0; x < width; x += 4) {  // sums behind the last one, as they come
-      ToLines(from + x * kFftLanes,
-              [&](size_t lane, auto v) HWY_ATTR { hn::StoreU(v, FftFour(), lines + lane * pitch + x); });
+HWY_INLINE char* PlaneAt(const DepthwiseArgs& a, const FftProblem& p, size_t row, size_t c) {
+  return static_cast<char*>(a.out.data) +
+         (At(p.n, a.out.sn) + At(p.y + row, a.out.sh) + static_cast<ptrdiff_t>(p.x) + At(c, a.out.sc)) *
+             static_cast<ptrdiff_t>(SizeOf(a.out.type));
+}
+// `rows` rows of sums, [row][cols] vectors, from row `y` of each problem: plain epilogues, tiles of one size. `idle`: a
+// line that nobody reads.
+inline bool FinishRuns(const DepthwiseArgs& a, const FftGroup& g, const float* from, size_t y, size_t rows, size_t cols,
+                       float* idle) {
+  if (!a.plain || a.row_taps != nullptr) return false;
+  for (size_t i = 0; i < g.problems; ++i) {
+    if (g.problem[i].cols != cols || g.problem[i].rows < y + rows) return false;
+  }
+  HWY_ALIGN float bias[kFftLanes] = {};
+  float* line[kFftLanes];
+  const bool add = a.epilogue.bias != nullptr, run = g.problems == 1 && a.out.sh == static_cast<ptrdiff_t>(cols);
+  for (size_t row = 0; row < rows; row += run ? rows : 1) {
+    for (size_t lane = 0; lane < kFftLanes; ++lane) {
+      const size_t i = lane / g.channels, c = g.c + lane % g.channels;
+      line[lane] = i < g.problems ? reinterpret_cast<float*>(PlaneAt(a, g.problem[i], y + row, c)) : idle;
+      if (add && i < g.problems) bias[lane] = a.epilogue.bias[c];
     }
+    ToLines(from + row * cols * kFftLanes, (run ? rows : 1) * cols, add ? bias : nullptr, a.epilogue.act == Act::kRelu,
+            line);
+  }
+  return true;
+}
+// The same to lines of the scratch, [row][lane][pitch], and no epilogue.
+inline void UnstagePlanes(const float* from, size_t rows, size_t cols, size_t pitch, float* lines) {
+  for (size_t row = 0; row < rows; ++row, from += cols * kFftLanes, lines += kFftLanes * pitch) {
+    float* line[kFftLanes];
+    for (size_t lane = 0; lane < kFftLanes; ++lane) line[lane] = lines + lane * pitch;
+    ToLines(from, cols, nullptr, false, line);
   }
 }
 inline HWY_NOINLINE void FinishPlane(const DepthwiseArgs& a, const FftProblem& p, float* line, size_t row, size_t c,
                                      const SpreadEpilogue& spread) {
-  const FftTag d;
   if (a.row_taps != nullptr) ReweightRow(a, p, row, line, 1, 1);
-  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
-  char* const out =
-      static_cast<char*>(a.out.data) +
-      (At(p.n, a.out.sn) + At(p.y + row, a.out.sh) + static_cast<ptrdiff_t>(p.x) + At(c, a.out.sc)) * size;
-  if (!a.plain) {
-    for (size_t x = 0; x < p.cols; x += depthwise::kMostLanes) {
-      FinishRun(spread.epilogue, line + x, 0, 0, HWY_MIN(depthwise::kMostLanes, p.cols - x),
-                out + static_cast<ptrdiff_t>(x) * size, a.out.type);
-    }
-    return;
-  }
-  const bool relu = a.epilogue.act == Act::kRelu, add = a.epilogue.bias != nullptr;
-  const auto zero = hn::Zero(d), bias = hn::Set(d, add ? a.epilogue.bias[c] : 0.0f);
-  for (size_t x = 0; x < p.cols; x += kFftLanes) {
-    auto v = LoadSome(d, line + x, p.cols - x);
-    if (add) v = hn::Add(v, bias);
-    if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
-    StoreSome(d, v, reinterpret_cast<float*>(out) + x, p.cols - x);
+  char* const out = PlaneAt(a, p, row, c);
+  for (size_t x = 0; x < p.cols; x += depthwise::kMostLanes) {
+    FinishRun(spread.epilogue, line + x, 0, 0, HWY_MIN(depthwise::kMostLanes, p.cols - x),
+              out + static_cast<ptrdiff_t>(x * SizeOf(a.out.type)), a.out.type);
   }
 }
 
