@@ -369,6 +369,43 @@ TEST(DepthwiseFftPlan, SpectraAreTheSameFromAnyExecutor) {
   EXPECT_EQ(threads.runs, 1u);
 }
 
+// Plans of several sizes share spectra where they may, and compute what they would alone.
+TEST(DepthwiseFftPlan, SizesShareSpectra) {
+  LUTRA_NEEDS_TRANSFORMS();
+  const FftCase t{1, 50, 40, 5, 13, 13, {}, 8};
+  const Problem p(t);
+  TargetContext context(TargetNames().front(), Serial(), kScratch);
+  const auto* const spectra = p.plan.parts().spectra.data();
+  size_t shared = 0;
+  for (const size_t h : {50u, 47u, 41u, 53u, 100u, 12u, 200u}) {
+    for (const size_t w : {40u, 35u, 83u}) {
+      const DepthwisePlan plan(p.plan, h, w, ConvAlgo::kFft), alone(p.kernel, h, w, t.layout, ConvAlgo::kFft);
+      const bool shares = plan.parts().spectra.data() == spectra;
+      shared += shares;
+      if (h == t.h && w == t.w) {
+        EXPECT_TRUE(shares);
+      }
+      if (!shares) {
+        EXPECT_EQ(plan.parts().fft_rows.points, alone.parts().fft_rows.points);
+        EXPECT_EQ(plan.parts().fft_columns.points, alone.parts().fft_columns.points);
+      }
+      const ImageBuffer in(t.layout, 1, h, w, t.c), got(t.layout, 1, h, w, t.c), want(t.layout, 1, h, w, t.c);
+      in.Randomize(h + w);
+      DepthwiseConv2d(plan, in.in(), got.view(), context);
+      DepthwiseConv2d(alone, in.in(), want.view(), context);
+      for (size_t y = 0; y < h; ++y) {
+        for (size_t x = 0; x < w; ++x) {
+          for (size_t c = 0; c < t.c; ++c) ASSERT_NEAR(got.At(0, y, x, c), want.At(0, y, x, c), 1e-5) << h << ' ' << w;
+        }
+      }
+    }
+  }
+  EXPECT_GE(shared, 8u);
+  // Nothing to share: another plan's algorithm, taps that do not meet the smaller image.
+  EXPECT_EQ(DepthwisePlan(p.plan, 20, 20, ConvAlgo::kDirect).parts().spectra.bytes(), 0u);
+  EXPECT_NE(DepthwisePlan(p.plan, 3, 3, ConvAlgo::kFft).parts().spectra.data(), spectra);
+}
+
 TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
   LUTRA_NEEDS_TRANSFORMS();
   const auto plan_for = [](size_t size, size_t k, ConvAlgo algo = ConvAlgo::kAuto, Layout layout = Layout::kNhwc,

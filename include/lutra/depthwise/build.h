@@ -273,7 +273,7 @@ inline int32_t* FillTimes(const fft::Circle& circle, int32_t* times) {
 
 template <int64_t kTargets>
 DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
-                            const Executor& executor) {
+                            const Executor& executor, const DepthwisePlanParts* like) {
   const char* const what = "DepthwisePlan";
   if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
   if (algo > ConvAlgo::kFft) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
@@ -284,6 +284,10 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   const DepthwiseShape shape{kernel.h, kernel.w, h, w, rows.out, cols.out, kernel.c, g, layout};
 
   FftPlan by_fft = FftPlanOf(shape);
+  if (like != nullptr && like->algo == ConvAlgo::kFft) {
+    by_fft = Sharing(by_fft, shape, {like->fft_rows, like->fft_columns},
+                     {kernel.h, kernel.w, like->h, like->w, like->out_h, like->out_w, kernel.c, g, layout});
+  }
   if (by_fft.reason == nullptr && FftLanesOf<kTargets>(0)() == 0) {
     by_fft.reason = "this CPU's target has no transforms";
   }
@@ -342,7 +346,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
               FillTimes(fft::CircleOf(by_fft.columns.points), map + rows.mapped + cols.mapped));
     p.fft_rows = by_fft.rows;
     p.fft_columns = by_fft.columns;
-    p.spectra = MakeSpectra<kTargets>(kernel, shape, by_fft, executor);
+    p.spectra = by_fft.shares ? like->spectra : MakeSpectra<kTargets>(kernel, shape, by_fft, executor);
     const size_t scratch = FftScratchBytes(by_fft.rows, by_fft.columns);
     p.scratch = std::max(p.scratch, scratch);
     p.scratch_in_place = std::max(p.scratch_in_place, scratch);
@@ -403,8 +407,8 @@ LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const 
   return depthwise::MakeKernel(taps, geometry, quant);
 }
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo, const Executor& executor) {
-  return depthwise::MakePlan<HWY_TARGETS>(kernel, h, w, layout, algo, executor);
+                                          ConvAlgo algo, const Executor& executor, const DepthwisePlanParts* like) {
+  return depthwise::MakePlan<HWY_TARGETS>(kernel, h, w, layout, algo, executor, like);
 }
 
 }}}  // namespace lutra::LUTRA_API_NS::plans

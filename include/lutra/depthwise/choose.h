@@ -53,6 +53,7 @@ struct FftPlan {
   FftAxis rows, columns;
   double cost = 0;
   const char* reason = nullptr;
+  bool shares = false;  // another plan's spectra
 };
 constexpr FftPlan FftPlanOf(const DepthwiseShape& s) {
   FftPlan best;
@@ -76,6 +77,23 @@ constexpr FftPlan FftPlanOf(const DepthwiseShape& s) {
     }
   }
   return best;
+}
+
+// The same by the transforms of another plan, where its spectra serve and it costs at most a quarter more.
+constexpr FftPlan Sharing(const FftPlan& best, const DepthwiseShape& s, const FftPlan& other,
+                          const DepthwiseShape& other_shape) {
+  const FftLine row = RowLine(s), column = ColumnLine(s);
+  const FftTaps row_taps = TapsOf(row), column_taps = TapsOf(column);
+  const auto same = [](const FftTaps& a, const FftTaps& b) { return a.begin == b.begin && a.end == b.end; };
+  if (best.reason != nullptr || !same(row_taps, TapsOf(RowLine(other_shape))) ||
+      !same(column_taps, TapsOf(ColumnLine(other_shape)))) {
+    return best;
+  }
+  FftPlan p{AxisOf(row, row_taps, other.rows.points), AxisOf(column, column_taps, other.columns.points), 0, nullptr};
+  if (p.rows.points == 0 || p.columns.points == 0) return best;
+  p.cost = FftCost(p.rows, fft::CircleOf(p.rows.points), p.columns, fft::CircleOf(p.columns.points));
+  p.shares = p.cost <= 1.25 * best.cost;
+  return p.shares ? p : best;
 }
 
 // `wanted`: kAuto, or the algorithm that is forced: kFft only where FftPlanOf has no reason against it.
