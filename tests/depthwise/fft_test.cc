@@ -58,7 +58,7 @@ struct Problem {
 // Every size with every kernel, channels and layouts in turn; then steps and padding of all sorts, batches; then images
 // of several tiles, and transforms of several parts.
 std::vector<FftCase> Cases() {
-  static constexpr size_t kSizes[] = {1, 2, 7, 13, 29, 57}, kChannels[] = {1, 3, 7, 8, 17, 33};
+  static constexpr size_t kSizes[] = {1, 2, 7, 13, 29, 57, 100, 113}, kChannels[] = {1, 3, 7, 8, 17, 33};
   static constexpr size_t kKernels[][2] = {{1, 1}, {2, 2}, {4, 3}, {1, 21}, {21, 1}, {31, 31}, {9, 40}, {51, 51}};
   static constexpr Pad kPads[] = {Pad::kZero, Pad::kCircular, Pad::kReflect, Pad::kReplicate};
   std::vector<FftCase> cases;
@@ -66,10 +66,10 @@ std::vector<FftCase> Cases() {
   for (const size_t size : kSizes) {
     for (const auto& k : kKernels) {
       const bool large = size * size * k[0] * k[1] > 500000;
-      for (size_t i = 0; i < (large ? 1 : 3); ++i, ++seed) {
+      for (size_t i = 0; i < (large || size >= 100 ? 1 : 3); ++i, ++seed) {
         cases.push_back({1,
                          size,
-                         i == 1 ? kSizes[seed % 6] : size,
+                         i == 1 ? kSizes[seed % 8] : size,
                          large ? 3 : kChannels[seed % 6],
                          k[0],
                          k[1],
