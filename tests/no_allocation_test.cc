@@ -149,6 +149,14 @@ TEST_P(NoAllocation, DepthwiseConv2dAndChannelSplit) {
   branches[1] = {8, 16, nullptr, 1, -1};
   branches[2] = {16, 24};
   EXPECT_EQ(AllocationsOf([&] { ChannelSplit(branches, x, y, context); }), 0u);
+  // Narrow images and integer taps.
+  const std::vector<BF16> in_16(in.size());
+  const DepthwisePlan direct(kernel, kH, kW, Layout::kNhwc, ConvAlgo::kDirect);
+  EXPECT_EQ(AllocationsOf([&] { DepthwiseConv2d(direct, Nhwc(in_16.data(), 1, kH, kW, kC), y, context); }), 0u);
+  const std::vector<int8_t> int_taps(taps.size(), 1), int_in(in.size(), 1);
+  const DepthwisePlan integer(DepthwiseKernel(Nhwc(int_taps.data(), 1, 7, 7, kC)), kH, kW, Layout::kNhwc);
+  EXPECT_EQ(AllocationsOf([&] { DepthwiseConv2d(integer, Nhwc(int_in.data(), 1, kH, kW, kC), y, context); }), 0u);
+  context.Check();
 }
 
 }}}  // namespace lutra::testing

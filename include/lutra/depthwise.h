@@ -17,11 +17,11 @@
 
 namespace lutra { inline namespace LUTRA_API_NS {
 
-// Convolves in (the plan's h x w x c; f32, bf16 or f16, or, where the kernel's taps are i8, i8 or u8) to out (f32, bf16,
-// f16, i8 or u8, out_h x out_w x c, as many images). The views have the plan's layout and share no element; in == out,
-// view for view, is allowed where plan.in_place_ok().
-// Epilogue: rows are output pixels in n, y, x order; kNchw refuses a residual and a mul of more than one row
-// (row_stride 0); y_row is refused. Taps over zero padding contribute exactly nothing; a sum of exactly zero is +0.
+// Convolves in (the plan's h x w x c; f32, bf16 or f16, or, where the kernel's taps are i8, i8 or u8) to out (f32,
+// bf16, f16, i8 or u8, out_h x out_w x c, as many images). The views have the plan's layout and share no element; in ==
+// out, view for view, is allowed where plan.in_place_ok(). Epilogue: rows are output pixels in n, y, x order; kNchw
+// refuses a residual and a mul of more than one row (row_stride 0); y_row is refused. Taps over zero padding contribute
+// exactly nothing; a sum of exactly zero is +0.
 LUTRA_INLINE void DepthwiseConv2d(const DepthwisePlan& plan, const ConstImageView& in, const ImageView& out,
                                   Context& context, const Epilogue& epilogue = {});
 

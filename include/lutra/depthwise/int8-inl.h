@@ -239,23 +239,37 @@ HWY_INLINE void StoreBytes([[maybe_unused]] D d, V q0, V q1, V q2, V q3, int16_t
 #endif
 }
 
-// Scales of a task. `simple`: outputs are bytes, and there is nothing but scales, biases, ReLU and clamp. `tame`: of
-// the block of channels at hand no value is NaN or leaves +-2^30, so that clamping may come after rounding.
+// How outputs are finished. A copy of what the epilogue says: through its address, stores of bytes could change it.
+// simple: they are bytes, and there is nothing but scales, biases, ReLU and clamp. tame: of the block of channels at
+// hand no value is NaN or leaves +-2^30, so that clamping to bytes may come after rounding.
 struct IntFinish {
-  bool simple, tame;
-};
-template <class DF, class VF>
-HWY_INLINE VF FinishSimple(DF df, const Epilogue& e, VF v, VF scales, VF bias) {
-  if (e.scale != nullptr) v = hn::Mul(v, scales);
-  if (e.bias != nullptr) v = hn::Add(v, bias);
-  if (e.act == Act::kRelu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(df)), v);
-  if (e.clamp) {
-    const auto lo = hn::Set(df, e.lo), hi = hn::Set(df, e.hi);
-    v = hn::IfThenElse(hn::Lt(v, lo), lo, v);
-    v = hn::IfThenElse(hn::Gt(v, hi), hi, v);
+  bool simple, tame, is_signed, relu, clamp;
+  const float *scale, *bias;
+  float lo, hi, out_scale;
+  int16_t zero;
+
+  HWY_INLINE IntFinish(const Epilogue& e, DType type)
+      : simple(!IsFloat(type) && e.act <= Act::kRelu && e.mul.data == nullptr && e.residual.data == nullptr),
+        tame(false),
+        is_signed(type == DType::kI8),
+        relu(e.act == Act::kRelu),
+        clamp(e.clamp),
+        scale(e.scale),
+        bias(e.bias),
+        lo(e.lo),
+        hi(e.hi),
+        out_scale(e.out_scale),
+        zero(static_cast<int16_t>(e.out_zero)) {}
+
+  template <class DF, class VF>
+  HWY_INLINE VF Limited(DF df, VF v) const {
+    if (relu) v = hn::IfThenZeroElse(hn::Lt(v, hn::Zero(df)), v);
+    if (!clamp) return v;
+    const auto low = hn::Set(df, lo), high = hn::Set(df, hi);
+    v = hn::IfThenElse(hn::Lt(v, low), low, v);
+    return hn::IfThenElse(hn::Gt(v, high), high, v);
   }
-  return v;
-}
+};
 
 // Sums as f32 by their scale, then the epilogue.
 template <class DF, class... V>
@@ -266,23 +280,27 @@ HWY_INLINE void StoreInts(DF df, const DepthwiseArgs& a, const float* channel_sc
   const size_t lanes = hn::Lanes(df);
   const auto scale = hn::LoadU(df, channel_scale);
   if (HWY_LIKELY(how.simple && how.tame)) {
-    const auto scales = e.scale != nullptr ? LoadSome(df, e.scale + t.channel, t.lanes) : scale;
-    const auto bias = e.bias != nullptr ? LoadSome(df, e.bias + t.channel, t.lanes) : scale;
-    const auto out_scale = hn::Set(df, e.out_scale);
+    const bool by_scale = how.scale != nullptr, by_bias = how.bias != nullptr, limited = how.relu || how.clamp;
+    const auto scales = by_scale ? LoadSome(df, how.scale + t.channel, t.lanes) : scale;
+    const auto bias = by_bias ? LoadSome(df, how.bias + t.channel, t.lanes) : scale;
+    const auto out_scale = hn::Set(df, how.out_scale);
     HWY_ALIGN uint8_t bytes[kDirectTile * HWY_MAX_LANES_D(DF)];
     const auto code = [&](const auto& s) LUTRA_TILE {
-      const auto v = FinishSimple(df, e, hn::Mul(hn::ConvertTo(df, s), scale), scales, bias);
+      auto v = hn::Mul(hn::ConvertTo(df, s), scale);
+      if (by_scale) v = hn::Mul(v, scales);
+      if (by_bias) v = hn::Add(v, bias);
+      if (limited) v = how.Limited(df, v);
       return NearestInside(d, hn::Mul(v, out_scale));
     };
     const auto four = [&](const auto& s0, const auto& s1, const auto& s2, const auto& s3, uint8_t* to) LUTRA_TILE {
-      StoreBytes(d, code(s0), code(s1), code(s2), code(s3), static_cast<int16_t>(e.out_zero), a.out.type == DType::kI8,
-                 to);
+      StoreBytes(d, code(s0), code(s1), code(s2), code(s3), how.zero, how.is_signed, to);
     };
     four(Pick<0>(sum...), Pick<1>(sum...), Pick<2>(sum...), Pick<3>(sum...), bytes);
     four(Pick<4>(sum...), Pick<5>(sum...), Pick<6>(sum...), Pick<7>(sum...), bytes + 4 * lanes);
     const hn::Rebind<uint8_t, DF> d8;
-    if (HWY_LIKELY(t.pixels == kDirectTile && t.lanes == lanes)) {
+    if (HWY_LIKELY(t.lanes == lanes)) {
       Unrolled<kDirectTile>([&](auto i) LUTRA_TILE {
+        if (i >= t.pixels) return;
         hn::StoreU(hn::LoadU(d8, bytes + i * lanes), d8, reinterpret_cast<uint8_t*>(t.y) + At(i, t.step));
       });
     } else {
@@ -300,17 +318,19 @@ HWY_INLINE void StoreInts(DF df, const DepthwiseArgs& a, const float* channel_sc
 }
 
 // The sums of 8 output columns, one vector of channels: rows[ky] + at is the first column's first unit.
-template <size_t kStride, class D, class Emit>
-HWY_INLINE void IntTile(D d, const DepthwiseArgs& a, const uint8_t* const* rows, size_t at, const uint8_t* taps,
+struct IntSteps {
+  size_t kh, units;           // of taps
+  size_t unit_step, columns;  // bytes from unit to unit of pixels, and from column to column
+};
+template <bool kDense, class D, class Emit>
+HWY_INLINE void IntTile(D d, IntSteps steps, const uint8_t* const* rows, size_t at, const uint8_t* taps,
                         const int32_t* begin, const Emit& emit) {
-  const size_t units = (a.kw + IntUnit::kTaps - 1) / IntUnit::kTaps;
-  const size_t unit_step = IntUnit::kTaps * a.g.dil_w * kUnitBytes;
-  const size_t step = (kStride != 0 ? kStride : a.g.stride_w) * kUnitBytes;
+  const size_t step = kDense ? kUnitBytes : steps.columns;
   WithAccumulators<kDirectTile>(d, [&](auto&... sum) LUTRA_TILE {
     ((sum = hn::LoadU(d, begin)), ...);
-    for (size_t ky = 0; ky < a.kh; ++ky) {
+    for (size_t ky = 0; ky < steps.kh; ++ky) {
       const uint8_t* pixels = rows[ky] + at;
-      for (size_t u = 0; u < units; ++u, pixels += unit_step, taps += kUnitBytes) {
+      for (size_t u = 0; u < steps.units; ++u, pixels += steps.unit_step, taps += kUnitBytes) {
         Numbered([&](auto i, auto& s) LUTRA_TILE { s = IntUnit::MulAdd(d, pixels + i * step, taps, s); }, sum...);
       }
     }
@@ -319,8 +339,8 @@ HWY_INLINE void IntTile(D d, const DepthwiseArgs& a, const uint8_t* const* rows,
 }
 
 // The taps of a block of channels as units, what its sums begin with, and whether its outputs are tame.
-HWY_INLINE void PrepareIntBlock(const DepthwiseArgs& a, const depthwise::IntKernel& kernel, size_t c, size_t channels,
-                                uint8_t* line, uint8_t* units, int32_t* begin, bool* tame) {
+inline HWY_NOINLINE bool PrepareIntBlock(const DepthwiseArgs& a, const depthwise::IntKernel& kernel, size_t c,
+                                         size_t channels, uint8_t* line, uint8_t* units, int32_t* begin) {
   const int8_t* block = kernel.taps + c / kTapBlock * kernel.block_bytes;
   const size_t row_units = (a.kw + IntUnit::kTaps - 1) / IntUnit::kTaps, row_bytes = a.kw * kTapBlock;
   std::memset(line + row_bytes, 0, (IntUnit::kTaps - 1) * kTapBlock);
@@ -328,19 +348,25 @@ HWY_INLINE void PrepareIntBlock(const DepthwiseArgs& a, const depthwise::IntKern
     std::memcpy(line, block, row_bytes);
     IntUnit::Stage(reinterpret_cast<const int8_t*>(line), 1, IntUnit::kTaps, row_units, units);
   }
+  const hn::CappedTag<int32_t, kTapBlock> d;
+  const hn::Rebind<float, decltype(d)> df;
   const Epilogue& e = a.epilogue;
-  *tame = true;
-  for (size_t i = 0; i < kTapBlock; ++i) {
-    const uint32_t bias = static_cast<uint32_t>(kernel.bias[c + i]), sum = static_cast<uint32_t>(kernel.sums[c + i]);
-    begin[i] = static_cast<int32_t>(bias - static_cast<uint32_t>(a.zero) * sum);
-    if (i >= channels) continue;
-    double most = 0x1p31 * static_cast<double>(std::fabs(kernel.scale[c + i]));
-    const double first = most;
-    if (e.scale != nullptr) most *= static_cast<double>(std::fabs(e.scale[c + i]));
-    if (e.bias != nullptr) most += static_cast<double>(std::fabs(e.bias[c + i]));
-    if (e.clamp) most += static_cast<double>(std::fabs(e.lo)) + static_cast<double>(std::fabs(e.hi));
-    *tame &= first <= 0x1p100 && most <= 0x1p100 && most * static_cast<double>(std::fabs(e.out_scale)) <= 0x1p30;
+  const auto most = hn::Set(df, 0x1p100f);
+  bool tame = true;
+  for (size_t i = 0; i < kTapBlock; i += hn::Lanes(d)) {
+    const auto sum = hn::LoadU(d, kernel.sums + c + i), bias = hn::LoadU(d, kernel.bias + c + i);
+    hn::StoreU(hn::Sub(bias, hn::Mul(sum, hn::Set(d, a.zero))), d, begin + i);
+    const size_t n = i < channels ? HWY_MIN(hn::Lanes(d), channels - i) : 0;
+    auto v = hn::Mul(hn::Abs(hn::LoadU(df, kernel.scale + c + i)), hn::Set(df, 0x1p31f));
+    auto inside = hn::Le(v, most);
+    if (e.scale != nullptr) v = hn::Mul(v, hn::Abs(LoadSome(df, e.scale + c + i, n)));
+    if (e.bias != nullptr) v = hn::Add(v, hn::Abs(LoadSome(df, e.bias + c + i, n)));
+    if (e.clamp) v = hn::Add(v, hn::Set(df, std::fabs(e.lo) + std::fabs(e.hi)));
+    inside = hn::And(inside, hn::Le(v, most));
+    tame &=
+        hn::AllTrue(df, hn::And(inside, hn::Le(hn::Mul(v, hn::Set(df, std::fabs(e.out_scale))), hn::Set(df, 0x1p30f))));
   }
+  return tame;
 }
 
 // NCHW: `columns` sums of each channel, [column][kTapBlock], from sums to rows of planes.
@@ -388,15 +414,19 @@ inline HWY_NOINLINE void StageInts(const DepthwiseArgs& a, const depthwise::IntS
     const auto row = static_cast<size_t>(y);
     const size_t left = static_cast<size_t>(a.g.left), right = left + a.in.w, mapped = a.mapped_cols - column;
     const auto clamped = [&](size_t padded) { return HWY_MIN(s.line_pixels, padded > column ? padded - column : 0); };
+    const auto fill_zero = [&](size_t begin, size_t end) {
+      for (size_t i = begin; i < end; ++i) std::memset(line + i * kTapBlock, zero, kTapBlock);
+    };
     const auto pad = [&](size_t begin, size_t end) {
-      if (a.g.pad == Pad::kZero)
-        return static_cast<void>(std::memset(line + begin * kTapBlock, zero, (end - begin) * kTapBlock));
+      if (a.g.pad == Pad::kZero) return fill_zero(begin, end);
       for (size_t i = begin; i < end; ++i) {
         const int32_t x = i < mapped ? a.cols[column + i] : -1;
-        // Loads write further than they are asked to, so into `to`, which is written last.
-        if (x >= 0) image.Load(row, static_cast<size_t>(x), 1, to);
-        if (x >= 0) std::memcpy(line + i * kTapBlock, to, kTapBlock);
-        if (x < 0) std::memset(line + i * kTapBlock, zero, kTapBlock);
+        if (x < 0) {
+          fill_zero(i, i + 1);
+        } else {  // loads write further than they are asked to, so into `to`, which is written last
+          image.Load(row, static_cast<size_t>(x), 1, to);
+          std::memcpy(line + i * kTapBlock, to, kTapBlock);
+        }
       }
     };
     const size_t begin = clamped(left), end = HWY_MAX(clamped(right), begin);
@@ -416,8 +446,7 @@ int64_t DirectInt8(const DepthwiseArgs* args, size_t task, void* scratch) {
   const hn::Rebind<float, decltype(d)> df;
   const bool nhwc = a.layout == Layout::kNhwc;
   const Epilogue& e = a.epilogue;
-  IntFinish how{!IsFloat(a.out.type) && e.act <= Act::kRelu && e.mul.data == nullptr && e.residual.data == nullptr,
-                false};
+  IntFinish how(e, a.out.type);
   const DepthwisePiece piece = depthwise::PieceOf(a, task);
   const depthwise::IntKernel kernel(a.taps, a.out.c, a.kh, a.kw);
   const depthwise::IntScratchSizes s =
@@ -432,10 +461,13 @@ int64_t DirectInt8(const DepthwiseArgs* args, size_t task, void* scratch) {
   uint8_t* const padding = staged + s.staged_rows * row_bytes;
   char* const out = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
   const size_t span = a.g.dil_h * (a.kh - 1) + 1;
+  const IntSteps steps{a.kh, (a.kw + IntUnit::kTaps - 1) / IntUnit::kTaps, IntUnit::kTaps * a.g.dil_w * kUnitBytes,
+                       a.g.stride_w * kUnitBytes};
+  const bool dense = a.g.stride_w == 1;
 
   for (size_t c = piece.c_begin; c < piece.c_end; c += kTapBlock) {
     const size_t channels = HWY_MIN(kTapBlock, piece.c_end - c);
-    PrepareIntBlock(a, kernel, c, channels, line, taps, begin, &how.tame);
+    how.tame = PrepareIntBlock(a, kernel, c, channels, line, taps, begin);
     IntPixels image{static_cast<const uint8_t*>(a.in.data) + At(piece.n, a.in.sn) + At(c, a.in.sc),
                     a.in.sh,
                     a.in.sw,
@@ -453,7 +485,7 @@ int64_t DirectInt8(const DepthwiseArgs* args, size_t task, void* scratch) {
       size_t next = 0;  // padded row to be staged next
       for (size_t y = piece.y_begin; y < piece.y_end; ++y) {
         const size_t first = y * a.g.stride_h;
-        const auto place = [&](size_t r) { return staged + r % HWY_MAX(s.staged_rows, size_t{1}) * row_bytes; };
+        const auto place = [&](size_t r) { return staged + (r & (s.staged_rows - 1)) * row_bytes; };
         for (next = HWY_MAX(next, first); next < first + span; ++next) {
           if (a.rows[next] >= 0) StageInts(a, s, image, a.rows[next], column, line, place(next));
         }
@@ -485,12 +517,12 @@ int64_t DirectInt8(const DepthwiseArgs* args, size_t task, void* scratch) {
                     sum...);
               }
             };
-            const size_t at = x * a.g.stride_w * kUnitBytes + v * sizeof(int32_t);
+            const size_t at = x * steps.columns + v * sizeof(int32_t);
             const uint8_t* const tap = taps + v * sizeof(int32_t);
-            if (a.g.stride_w == 1) {
-              IntTile<1>(d, a, rows, at, tap, begin + v, emit);
+            if (dense) {
+              IntTile<true>(d, steps, rows, at, tap, begin + v, emit);
             } else {
-              IntTile<0>(d, a, rows, at, tap, begin + v, emit);
+              IntTile<false>(d, steps, rows, at, tap, begin + v, emit);
             }
           }
         }

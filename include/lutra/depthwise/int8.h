@@ -2,6 +2,7 @@
 // kernels.
 #pragma once
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 
@@ -54,8 +55,9 @@ inline IntScratchSizes IntScratch(size_t kh, size_t kw, const ConvGeometry& g, s
   const auto up = [](size_t v) { return (v + 63) / 64 * 64; };
   IntScratchSizes s{};
   const size_t span = g.dil_h * (kh - 1) + 1, around = g.dil_w * (kw - 1);
-  s.staged_rows = g.pad == Pad::kZero ? std::min(span, h) : span;  // no two of the image's rows in one place
-  const size_t fitting = kMostStaged / std::max<size_t>(s.staged_rows, 1), least = 4 * kTile;
+  const size_t rows = std::max<size_t>(1, g.pad == Pad::kZero ? std::min(span, h) : span);
+  s.staged_rows = std::bit_ceil(rows);  // no two rows in one place; a power of two saves divisions
+  const size_t fitting = kMostStaged / rows, least = 4 * kTile;
   const size_t most = fitting > around + least * g.stride_w ? (fitting - around) / g.stride_w : least;
   const size_t strips = std::max<size_t>(1, (out_w + most - 1) / most);
   s.columns = ((out_w + strips - 1) / strips + kTile - 1) / kTile * kTile;
