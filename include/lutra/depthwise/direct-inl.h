@@ -58,15 +58,18 @@ HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lan
 }
 
 // Outputs of bf16 and f16 with nothing but a bias and ReLU, from sums in memory.
-template <class D>
-HWY_NOINLINE void StoreTile16(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const float* sums) {
+template <DType kType, class D>
+HWY_NOINLINE void StoreTile16(D d, const Epilogue& e, const TileOut& t, const float* HWY_RESTRICT sums) {
   const auto zero = hn::Zero(d);
-  const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
-  for (size_t i = 0; i < t.pixels; ++i) {
+  const bool add = e.bias != nullptr, relu = e.act == Act::kRelu;
+  const auto bias = add ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
+  const size_t pixels = t.pixels, lanes = t.lanes;
+  char* y = t.y;
+  for (size_t i = 0; i < pixels; ++i, y += t.step) {
     auto v = hn::Load(d, sums + i * hn::Lanes(d));
-    if (e.bias != nullptr) v = hn::Add(v, bias);
-    if (e.act == Act::kRelu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
-    StoreAsFloat(d, v, t.y + At(i, t.step), a.out.type, t.lanes);
+    if (add) v = hn::Add(v, bias);
+    if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
+    StoreAsFloat(d, v, y, kType, lanes);
   }
 }
 
@@ -89,7 +92,10 @@ HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const 
   }
   HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
   Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
-  if (a.plain_16 && a.row_taps == nullptr) return StoreTile16(d, a, e, t, sums);
+  if (a.plain_16 && a.row_taps == nullptr) {
+    return a.out.type == DType::kBF16 ? StoreTile16<DType::kBF16>(d, e, t, sums)
+                                      : StoreTile16<DType::kF16>(d, e, t, sums);
+  }
   for (size_t i = 0; i < t.pixels; ++i) {
     if (a.row_taps != nullptr) Reweight(d, a, t.row + i * t.pixel_step, t.lanes, sums + i * hn::Lanes(d));
     FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
