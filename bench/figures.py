@@ -117,11 +117,11 @@ class Panel:
     def text(self, x, y, words, anchor="start", more=""):
         self.out.append(f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{html.escape(words)}</text>')
 
-    def axes(self, title, x_name, x_ticks):
+    def axes(self, title, x_name, x_ticks, y_name="GMAC/s"):
         self.text(self.left, self.top - 10, title, more='font-weight="bold"')
         self.text(self.left + self.width / 2, self.top + self.height + 36, x_name, "middle")
         middle = self.top + self.height / 2
-        self.text(self.left - 42, middle, "GMAC/s", "middle", f'transform="rotate(-90 {self.left - 42} {middle})"')
+        self.text(self.left - 42, middle, y_name, "middle", f'transform="rotate(-90 {self.left - 42} {middle})"')
         for v in x_ticks:
             self.out.append(f'<line x1="{self.x(v):.1f}" y1="{self.top + self.height}" x2="{self.x(v):.1f}" y2="{self.top + self.height + 4}" stroke="#888"/>')
             self.text(self.x(v), self.top + self.height + 17, f"{v:g}", "middle")
@@ -129,9 +129,9 @@ class Panel:
             self.out.append(f'<line x1="{self.left}" y1="{self.y(v):.1f}" x2="{self.left + self.width}" y2="{self.y(v):.1f}" stroke="#eee"/>')
             self.text(self.left - 6, self.y(v) + 4, f"{v:g}", "end")
 
-    def line(self, points, dash=""):
+    def line(self, points, dash="", colour="#555"):
         path = " ".join(f"{self.x(x):.1f},{self.y(y):.1f}" for x, y in points)
-        self.out.append(f'<polyline points="{path}" fill="none" stroke="#555" stroke-dasharray="{dash}"/>')
+        self.out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-dasharray="{dash}"/>')
 
     def mark(self, x, y, colour, who, cold):
         """A disc is ours, a square a peer's; hollow from DRAM, filled from cache."""

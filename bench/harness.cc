@@ -167,7 +167,8 @@ int main(int argc, char** argv) {
   argc = kept;
   options.target = TargetByName(target);
   // Without a filter all rows but the named sets run; large matrices are slow to make for --smoke.
-  benchmark::SetBenchmarkFilter(options.smoke ? "-^(choose|errors|shapes)/|4096|6912" : "-^(choose|errors|shapes)/");
+  benchmark::SetBenchmarkFilter(options.smoke ? "-^(choose|curve|errors|shapes)/|4096|6912"
+                                              : "-^(choose|curve|errors|shapes)/");
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   benchmark::AddCustomContext("cpu_model", CpuModel());

@@ -12,6 +12,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, str(BENCH))
 import choose  # noqa: E402
 import compare  # noqa: E402
+import curves  # noqa: E402
 import errors  # noqa: E402
 import figures  # noqa: E402
 import report  # noqa: E402
@@ -119,6 +120,46 @@ class Figures(unittest.TestCase):
         text = figures.replace_between("a\n<!-- figures -->\nold\n<!-- /figures -->\nb", "figures", "new")
         self.assertEqual(text, "a\n<!-- figures -->\nnew\n<!-- /figures -->\nb")
         self.assertRaises(ValueError, figures.replace_between, "a", "figures", "new")
+
+
+class Curves(unittest.TestCase):
+    ROWS = (row("curve/k/56x56x96/K:3/threads:1", limit="fma", vs_direct=1.0, vs_fft=2.0),
+            row("curve/k/56x56x96/K:5/threads:1", limit="fma", vs_direct=1.1, vs_fft=1.5, vs_smaller=0.7, vs_onednn=3.0),
+            row("curve/size/7x7x96/K:13/threads:1", limit="fma", vs_direct=2.0),
+            row("curve/size/56x56x96/K:13/threads:1", limit="fma", vs_direct=2.0))
+
+    def steps(self, *runs):
+        rows = curves.choose.worst_of([report.rows_of(result(*run)) for run in runs])
+        return [(r["name"], round(growth, 3)) for r, growth in curves.steps(rows, 1.4)]
+
+    def test_times_are_ours_the_peers_and_the_limit(self):
+        rows = report.rows_of(result(*self.ROWS))
+        self.assertEqual(curves.curves_of(rows, "k"), {
+            "lutra": [(3, 10.0), (5, 10.0)], "direct": [(3, 10.0), (5, 11.0)], "fft": [(3, 20.0), (5, 15.0)],
+            "FMA peak": [(3, 5.0), (5, 5.0)], "onednn": [(5, 30.0)]})
+        self.assertEqual(curves.curves_of(rows, "size")["direct"], [(7, 20.0), (56, 20.0)])
+        self.assertIn("| 3 | 10 us | 10 us | 20 us | 5 us | - |", curves.markdown(rows))
+
+    def test_a_row_is_as_the_fastest_run_has_it(self):
+        slow, fast = row("a", vs_fft=1.0), row("a", vs_fft=2.0, real_time=8.0)
+        runs = [report.rows_of(result(*rows)) for rows in ([slow], [fast, row("b")], [slow])]
+        self.assertEqual([(r["name"], r["us"], r.get("vs_fft")) for r in curves.fastest(runs)],
+                         [("a", 8.0, 2.0), ("b", 10.0, None)])
+
+    def test_a_steep_step_is_found_where_every_run_has_it(self):
+        name = "curve/k/56x56x96/K:5/threads:1"
+        self.assertEqual(self.steps([row(name, vs_smaller=0.72)]), [])
+        self.assertEqual(self.steps([row(name, vs_smaller=0.5)], [row(name, vs_smaller=0.625)]), [(name, 1.6)])
+        self.assertEqual(self.steps([row(name, vs_smaller=0.5)], [row(name, vs_smaller=0.8)]), [])
+
+    def test_the_picture_is_xml_with_both_plots_every_curve_and_the_cpu(self):
+        made = result(*self.ROWS)
+        picture = curves.svg(made["context"], report.rows_of(made))
+        words = ["".join(e.itertext()) for e in xml.etree.ElementTree.fromstring(picture).iter() if e.tag.endswith("text")]
+        for wanted in ("Time against K: 56 x 56 x 96", "Time against the image: 13 x 13, 96 channels", "us", "K (K x K taps)",
+                       "lutra, kAuto", "lutra, kDirect", "lutra, kFft", "onednn", "FMA peak"):
+            self.assertIn(wanted, words)
+        self.assertRaises(ValueError, curves.svg, {}, [])
 
 
 if __name__ == "__main__":
