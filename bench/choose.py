@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Lists the cases in which the algorithm that Gemm chooses is not the fastest by more than 5 %.
+"""Lists the cases in which the algorithm that is chosen is not the fastest by more than the tolerance.
 
-  bench/choose.py --build build/release [--only REGEX] [--runs 3] [-- --target=AVX2]
+  bench/choose.py --build build/release [--program bench_gemm] [--only REGEX] [--runs 3] [-- --target=AVX2]
+  bench/choose.py --build build/release --program bench_depthwise --tolerance 0.1
   bench/choose.py --json FILE...
 
-Every algorithm that accepts a case of bench_gemm's rows choose/... runs in turn with the chosen one. With several runs a
+Every algorithm that accepts a case of the program's rows choose/... runs in turn with the chosen one. With several runs a
 case counts where all of them agree; what is printed is the run that is kindest to the choice. Exits with 1 if there is
 such a case.
 """
@@ -42,6 +43,7 @@ def main():
     own, flags = report.split_flags(sys.argv[1:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path)
+    parser.add_argument("--program", default="bench_gemm", choices=["bench_gemm", "bench_depthwise"])
     parser.add_argument("--json", nargs="+", type=pathlib.Path, help="runs that --benchmark_out wrote, instead of new ones")
     parser.add_argument("--only", default="", help="a regular expression for what follows choose/")
     parser.add_argument("--runs", type=int, default=1)
@@ -50,7 +52,7 @@ def main():
     if args.json:
         results = [json.loads(path.read_text()) for path in args.json]
     elif args.build:
-        program = args.build / "bench" / "bench_gemm"
+        program = args.build / "bench" / args.program
         results = [report.run_bench(program, f"^choose/.*({args.only})", flags) for _ in range(args.runs)]
     else:
         parser.error("one of --build and --json is needed")

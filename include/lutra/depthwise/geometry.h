@@ -15,8 +15,8 @@ enum class Pad : uint8_t { kZero, kCircular, kReflect, kReplicate };
 // Which strides of a view are free. kNhwc: sc is 1 (channel ranges of wider images are fine), kNchw: sw is 1.
 enum class Layout : uint8_t { kNhwc, kNchw };
 
-// kFft: transforms of whole rows and columns (NHWC, stride 1, zero padding, images of up to 90 pixels with their
-// kernel); docs/depthwise.md says when it is chosen, docs/numerics.md what it rounds.
+// kFft: transforms of rows and columns, tile by tile, for kernels that span up to some 500 pixels; docs/depthwise.md
+// says when it is chosen, docs/numerics.md what it rounds.
 enum class ConvAlgo : uint8_t { kAuto, kDirect, kFft };
 
 // Padding -1 is "same": dil * (K - 1) in all, half of it before and, where it is odd, the extra one after (below, to
