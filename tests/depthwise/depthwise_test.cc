@@ -83,7 +83,8 @@ TEST(DepthwisePlan, SaysWhatItIs) {
   EXPECT_EQ(kernel.geometry().bottom, 2);
   EXPECT_EQ(kernel.geometry().left, 4);
   EXPECT_EQ(kernel.geometry().right, 5);
-  EXPECT_EQ(kernel.bytes(), 2 * 5 * 4 * 16 * sizeof(float));
+  EXPECT_TRUE(kernel.separable());
+  EXPECT_EQ(kernel.bytes(), 2 * (5 * 4 + 5 + 4) * 16 * sizeof(float));
   const DepthwisePlan plan(kernel, 11, 30, Layout::kNhwc, ConvAlgo::kDirect);
   EXPECT_EQ(plan.out_h(), 6u);
   EXPECT_EQ(plan.out_w(), 30u);

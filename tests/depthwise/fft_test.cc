@@ -410,7 +410,8 @@ TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
   LUTRA_NEEDS_TRANSFORMS();
   const auto plan_for = [](size_t size, size_t k, ConvAlgo algo = ConvAlgo::kAuto, Layout layout = Layout::kNhwc,
                            ConvGeometry g = {}) {
-    const std::vector<float> taps(k * k * 16, 1.0f);
+    std::vector<float> taps(k * k * 16, 1.0f);
+    taps[0] = 2;  // not of rank one
     return DepthwisePlan(DepthwiseKernel(Nhwc(taps.data(), 1, k, k, 16), g), size, size, layout, algo);
   };
   for (const size_t size : {14u, 28u, 56u}) {

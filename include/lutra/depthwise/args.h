@@ -11,7 +11,13 @@ namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
 inline constexpr size_t kDirectTile = 8;  // output pixels of a register tile: 8 sums hide an FMA's 4 cycles, twice each
 inline constexpr size_t kMostLanes = 64;  // of f32: SVE
 
+inline constexpr size_t kNchwColumns = 128;  // output columns at a time, at most, where not all are staged
+
 constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
+// Entries of an axis's map of `out` outputs: whole tiles are looked up.
+constexpr size_t MappedSize(size_t out, size_t k, size_t stride, size_t dil) {
+  return out == 0 ? 0 : (RoundUp(out, kDirectTile) - 1) * stride + dil * (k - 1) + 1;
+}
 constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_t>(i) * stride; }
 
 // Scratch of NCHW, per worker: the taps of one channel, then input rows, padded. Columns are stored by phase (column
@@ -24,9 +30,8 @@ struct NchwScratchSizes {
 inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g, size_t out_h, size_t out_w,
                                     bool in_place, size_t lanes) {
   const char* const what = "DepthwisePlan: scratch";
-  constexpr size_t kMostColumns = 128;
   NchwScratchSizes s;
-  const size_t blocks = in_place ? 1 : (out_w + kMostColumns - 1) / kMostColumns;
+  const size_t blocks = in_place ? 1 : (out_w + kNchwColumns - 1) / kNchwColumns;
   s.block = blocks == 0 ? 0 : RoundUp((out_w + blocks - 1) / blocks, lanes);
   s.rows = ((in_place ? RoundUp(out_h, kDirectTile) : kDirectTile) - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
   s.phase_used = s.block + g.dil_w * (kw - 1) / g.stride_w + 1;
@@ -46,7 +51,7 @@ struct DepthwiseArgs {
   bool plain = false;     // f32 out, and nothing but a bias and ReLU: finished in the tile's registers
   bool plain_16 = false;  // bf16 or f16 out, and nothing but these
   // convolution
-  const float* taps = nullptr;  // DepthwiseKernel::blocks()
+  const float* taps = nullptr;  // DepthwiseKernel::blocks(), or factors()
   size_t kh = 0, kw = 0;
   ConvGeometry g;
   const int32_t* rows = nullptr;  // DepthwisePlan::row_map(), col_map()

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <limits>
 #include <string>
+#include <utility>
 
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/choose.h"
@@ -12,6 +13,7 @@
 #include "lutra/depthwise/int8.h"
 #include "lutra/depthwise/job.h"
 #include "lutra/depthwise/plan.h"
+#include "lutra/depthwise/separable.h"
 #include "lutra/dispatch.h"
 #include "lutra/fft/twiddles.h"
 
@@ -130,6 +132,18 @@ inline DepthwiseKernelParts MakeKernel(const ConstImageView& taps, const ConvGeo
       }
     }
   }
+  if (taps.h == 1 || taps.w == 1) return parts;
+  SharedBytes factors(internal::CheckedSize(what, blocks, taps.h + taps.w, kBlock) * sizeof(float));
+  auto* const rows = static_cast<float*>(factors.data());
+  float* const columns = rows + blocks * taps.w * kBlock;
+  for (size_t c = 0; c < taps.c; ++c) {
+    const size_t block = c / kBlock, lane = c % kBlock;
+    if (!FindFactors(to + block * block_floats + lane, taps.h, taps.w, taps.w * kBlock, kBlock,
+                     columns + block * taps.h * kBlock + lane, rows + block * taps.w * kBlock + lane)) {
+      return parts;
+    }
+  }
+  parts.factors = std::move(factors);
   return parts;
 }
 
@@ -179,7 +193,7 @@ inline LinePlan PlanLine(const Line& l) {
   r.out = r.padded < span ? 0 : (r.padded - span) / l.stride + 1;
   r.stride = r.out > 1 ? l.stride : 1;  // so that maps and scratch follow the image, not the step beyond it
   r.dil = l.k > 1 ? l.dil : 1;
-  r.mapped = r.out == 0 ? 0 : (RoundUp(r.out, kDirectTile) - 1) * r.stride + r.dil * (l.k - 1) + 1;
+  r.mapped = MappedSize(r.out, l.k, r.stride, r.dil);
   return r;
 }
 inline void FillMap(const Line& l, const LinePlan& p, int32_t* map) {
@@ -276,12 +290,13 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
                             const Executor& executor, const DepthwisePlanParts* like) {
   const char* const what = "DepthwisePlan";
   if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
-  if (algo > ConvAlgo::kFft) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
+  if (algo > ConvAlgo::kSeparable) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
   const ConvGeometry& g = kernel.geometry;
   const Line vertical{"h", h, kernel.h, g.stride_h, g.dil_h, g.top, g.bottom, g.pad};
   const Line horizontal{"w", w, kernel.w, g.stride_w, g.dil_w, g.left, g.right, g.pad};
   const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
-  const DepthwiseShape shape{kernel.h, kernel.w, h, w, rows.out, cols.out, kernel.c, g, layout};
+  const DepthwiseShape shape{kernel.h, kernel.w, h, w,      rows.out,
+                             cols.out, kernel.c, g, layout, kernel.factors.bytes() != 0};
 
   FftPlan by_fft = FftPlanOf(shape);
   if (like != nullptr && like->algo == ConvAlgo::kFft) {
@@ -295,7 +310,20 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   if (algo == ConvAlgo::kFft && by_fft.reason != nullptr) {
     Fail("%s: algo is kFft, which can't run: %s", what, by_fft.reason);
   }
-  const DepthwiseChoice choice = ChooseDepthwise(shape, by_fft, algo);
+  ConvGeometry run = g;
+  run.stride_h = rows.stride;
+  run.stride_w = cols.stride;
+  run.dil_h = rows.dil;
+  run.dil_w = cols.dil;
+  const auto separable_task = [&](bool in_place) {
+    return SeparableTaskOf(kernel.h, kernel.w, run, w, rows.out, cols.out, layout, in_place, kMostLanes);
+  };
+  SeparableNeeds separable{0, kernel.integer ? "the taps are integers" : WhyNotSeparable(shape)};
+  if (algo == ConvAlgo::kSeparable && separable.reason != nullptr) {
+    Fail("%s: algo is kSeparable, which can't run: %s", what, separable.reason);
+  }
+  if (separable.reason == nullptr) separable.scratch = separable_task(false).bytes;
+  const DepthwiseChoice choice = ChooseDepthwise(shape, by_fft, separable, algo);
   const bool transforms = choice.algo == ConvAlgo::kFft;
   const size_t times = transforms ? static_cast<size_t>(by_fft.rows.points + by_fft.columns.points) : 0;
 
@@ -308,15 +336,12 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   p.out_w = cols.out;
   p.rows = rows.mapped;
   p.cols = cols.mapped;
-  p.run = g;
-  p.run.stride_h = rows.stride;
-  p.run.stride_w = cols.stride;
-  p.run.dil_h = rows.dil;
-  p.run.dil_w = cols.dil;
+  p.run = run;
   p.layout = layout;
   p.algo = choice.algo;
   p.reason = choice.reason;
   p.against = choice.against;
+  p.separable = choice.separable;
   p.in_place_ok = p.out_h == h && p.out_w == w && !(transforms && by_fft.rows.tiles * by_fft.columns.tiles > 1);
   p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.out_h == h && p.out_w == w;
   auto* const map = static_cast<int32_t*>(p.memory.data());
@@ -334,6 +359,9 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     };
     p.scratch = bytes(false);
     p.scratch_in_place = bytes(!p.pointwise);
+  } else if (p.algo == ConvAlgo::kSeparable) {
+    p.scratch = separable.scratch;
+    if (p.in_place_ok) p.scratch_in_place = separable_task(true).bytes;
   } else if (layout == Layout::kNchw) {  // for kFft as well: on targets without transforms it runs direct
     p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
     p.scratch_in_place =
@@ -351,7 +379,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     p.scratch = std::max(p.scratch, scratch);
     p.scratch_in_place = std::max(p.scratch_in_place, scratch);
   }
-  if (!kernel.integer && layout == Layout::kNhwc) {
+  if (!kernel.integer && layout == Layout::kNhwc && p.algo != ConvAlgo::kSeparable) {
     const size_t task_rows = NhwcTaskRows(p.out_h);
     size_t most = 0;
     for (size_t y = 0; y < p.out_h; y += task_rows) {
@@ -366,7 +394,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
 inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
   const DepthwiseKernel& k = plan.kernel();
   const ConvGeometry& g = k.geometry();
-  char fft[256], direct[256], text[1024];
+  char fft[256], direct[256], separable[256], text[1280];
   const DepthwisePlanParts& p = plan.parts();
   if (p.algo == ConvAlgo::kFft) {
     std::snprintf(fft, sizeof(fft),
@@ -380,14 +408,19 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
     std::snprintf(direct, sizeof(direct), "chosen, %s. Bound: %s", p.reason,
                   k.integer() ? "the multiply's peak (4-way dot, or pairs of 16 bits)" : "the FMA peak");
   }
+  std::snprintf(separable, sizeof(separable), "not chosen: %s", p.separable);
+  if (p.algo == ConvAlgo::kSeparable) {
+    std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
+    std::snprintf(separable, sizeof(separable), "chosen, %s. Two bands. Bound: the FMA peak", p.reason);
+  }
   std::snprintf(text, sizeof(text),
                 "depthwise %zu x %zu, stride %zu x %zu, dilation %zu x %zu, %s padding %d %d %d %d (top left bottom "
                 "right)%s, %zu channels, %s, %zu x %zu -> %zu x %zu\n"
-                "  direct: %s\n  fft: %s\n  %.4g multiply-adds an image\n"
+                "  direct: %s\n  fft: %s\n  separable: %s\n  %.4g multiply-adds an image\n"
                 "  scratch per worker: %zu bytes, in place %zu bytes%s\n",
                 k.h(), k.w(), g.stride_h, g.stride_w, g.dil_h, g.dil_w, NameOf(g.pad), g.top, g.left, g.bottom, g.right,
                 g.reweight ? ", re-weighted" : "", plan.c(), plan.layout() == Layout::kNhwc ? "NHWC" : "NCHW", plan.h(),
-                plan.w(), plan.out_h(), plan.out_w(), direct, fft,
+                plan.w(), plan.out_h(), plan.out_w(), direct, fft, separable,
                 static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
                     static_cast<double>(k.h()) * static_cast<double>(k.w()),
                 plan.scratch_per_worker(), plan.scratch_per_worker(true),

@@ -254,7 +254,7 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
   }
   // Rows innermost: a vector's taps, and the rows that neighbouring output rows share, stay in L1. Not so where the
   // taps alone fill it.
-  const size_t block_taps = a.kh * a.kw * kTapBlock, left = static_cast<size_t>(a.g.left);
+  const size_t block_taps = a.kh * a.kw * kTapBlock;
   const size_t block_rows = block_taps * sizeof(float) <= 16384 ? piece.y_end - piece.y_begin : 1;
   const size_t last_column = (kDirectTile - 1) * a.g.stride_w + (a.kw - 1) * a.g.dil_w;
   char* const y_image = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
@@ -263,7 +263,9 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
   for (size_t y_block = piece.y_begin; y_block < piece.y_end; y_block += block_rows) {
     for (size_t x = 0; x < a.out.w; x += kDirectTile) {
       const size_t first = x * a.g.stride_w;
-      const bool columns_inside = x + kDirectTile <= a.out.w && first >= left && first + last_column < left + a.in.w;
+      const ptrdiff_t in_image = static_cast<ptrdiff_t>(first) - a.g.left;
+      const bool columns_inside =
+          x + kDirectTile <= a.out.w && in_image >= 0 && static_cast<size_t>(in_image) + last_column < a.in.w;
       t.pixels = HWY_MIN(kDirectTile, a.out.w - x);
       for (size_t c = piece.c_begin; c < piece.c_end; c += hn::Lanes(d)) {
         t.lanes = HWY_MIN(hn::Lanes(d), piece.c_end - c);
@@ -287,7 +289,7 @@ template <class D>
 HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, ptrdiff_t plane, const depthwise::NchwScratchSizes& s,
                           const int32_t* rows, size_t column, float* to) {
   const size_t stride = a.g.stride_w, lanes = hn::Lanes(d);
-  const size_t left = static_cast<size_t>(a.g.left), right = left + a.in.w;
+  const ptrdiff_t left = a.g.left, right = left + static_cast<ptrdiff_t>(a.in.w);
   const size_t mapped = a.mapped_cols - column;  // what lies behind the map is never used
   const int32_t* const cols = a.cols + column;
   const auto load = [&](ptrdiff_t i) {
@@ -306,12 +308,13 @@ HWY_INLINE void StageRows(D d, const DepthwiseArgs& a, ptrdiff_t plane, const de
     for (size_t phase = 0; phase < stride; ++phase) {
       float* const line = to + phase * s.phase_floats;
       // Elements [begin, end) are in the image, at from[0], from[stride], ...
-      const auto first_at = [&](size_t padded) {
-        const size_t skipped = column + phase;
-        return HWY_MIN(s.phase_used, padded > skipped ? (padded - skipped + stride - 1) / stride : 0);
+      const auto skipped = static_cast<ptrdiff_t>(column + phase);
+      const auto first_at = [&](ptrdiff_t padded) {
+        const size_t columns = padded > skipped ? static_cast<size_t>(padded - skipped) : 0;
+        return HWY_MIN(s.phase_used, (columns + stride - 1) / stride);
       };
       const size_t begin = first_at(left), end = HWY_MAX(first_at(right), begin);
-      const ptrdiff_t from = row + (begin == end ? 0 : static_cast<ptrdiff_t>(column + begin * stride + phase - left));
+      const ptrdiff_t from = row + (begin == end ? 0 : skipped + static_cast<ptrdiff_t>(begin * stride) - left);
       const auto pad = [&](size_t i) {
         const size_t x = i * stride + phase;
         return x < mapped && cols[x] >= 0 ? load(row + cols[x] * a.in.sw) : 0.0f;

@@ -17,7 +17,8 @@ enum class Layout : uint8_t { kNhwc, kNchw };
 
 // kFft: transforms of rows and columns, tile by tile, for kernels that span up to some 500 pixels; docs/depthwise.md
 // says when it is chosen, docs/numerics.md what it rounds.
-enum class ConvAlgo : uint8_t { kAuto, kDirect, kFft };
+// kSeparable: two bands, for kernels of rank one (DepthwiseKernel::separable()).
+enum class ConvAlgo : uint8_t { kAuto, kDirect, kFft, kSeparable };
 
 // Padding -1 is "same": dil * (K - 1) in all, half of it before and, where it is odd, the extra one after (below, to
 // the right), as PyTorch's padding='same'; with stride 1 the output has the size of the input.

@@ -7,6 +7,7 @@
 
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/plan.h"
+#include "lutra/depthwise/separable.h"
 #include "lutra/dispatch.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
@@ -23,6 +24,7 @@ LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
 LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
 LUTRA_DISPATCHED_T(FftFor, Fft)
 LUTRA_DISPATCHED_T(DirectInt8For, DirectInt8)
+LUTRA_DISPATCHED(SeparableFor, Separable)
 LUTRA_DISPATCHED(ShiftFor, Shift)
 
 inline bool Empty(const ConstImageView& v) { return v.n == 0 || v.h == 0 || v.w == 0 || v.c == 0; }
@@ -247,6 +249,15 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
     a.plan = &plan.parts();
     branch->kernel = FftFor<void, kTargets>(context.target());
     branch->tasks = FftTasks(a);
+    return;
+  }
+  if (plan.algo() == ConvAlgo::kSeparable) {
+    a.taps = kernel.factors();
+    a.staged = in_place;
+    a.task_rows = SeparableTaskOf(a.kh, a.kw, a.g, in.w, out.h, out.w, layout, in_place, kMostLanes).rows;
+    a.task_channels = layout == Layout::kNhwc ? kTapBlock : PerTask(out.c, a.task_rows * out.w * (a.kh + a.kw), 1);
+    branch->kernel = SeparableFor<kTargets>(context.target());
+    branch->tasks = DepthwiseTasks(a);
     return;
   }
   // Blocks of some 16 rows share most of their input rows, see the kernels.

@@ -13,6 +13,7 @@ namespace lutra { inline namespace v0 {
 // What a kernel and a plan hold.
 struct DepthwiseKernelParts {
   SharedBytes memory;
+  SharedBytes factors;  // see separable.h; empty where a channel is not of rank one, or all are bands
   size_t c = 0, h = 0, w = 0;
   ConvGeometry geometry;
   bool integer = false;  // memory is that of int8.h
@@ -44,8 +45,9 @@ struct DepthwisePlanParts {
   ConvGeometry run;               // steps that are never taken are 1
   Layout layout = Layout::kNhwc;
   ConvAlgo algo = ConvAlgo::kDirect;
-  const char* reason = nullptr;   // why this algorithm
-  const char* against = nullptr;  // why not the other one
+  const char* reason = nullptr;     // why this algorithm
+  const char* against = nullptr;    // why not direct or kFft
+  const char* separable = nullptr;  // why not kSeparable
   bool in_place_ok = false, pointwise = false;
 
   LUTRA_MEMBER DepthwisePlanParts() = default;
@@ -87,10 +89,14 @@ class DepthwiseKernel {
   LUTRA_MEMBER const ConvGeometry& geometry() const { return parts_.geometry; }  // -1 replaced by what it stands for
   LUTRA_MEMBER bool integer() const { return parts_.integer; }                   // taps of i8, for images of i8 and u8
   LUTRA_MEMBER int32_t in_zero() const { return parts_.in_zero; }
-  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes(); }
+  LUTRA_MEMBER size_t bytes() const { return parts_.memory.bytes() + parts_.factors.bytes(); }
+  // Whether in each channel tap (y, x) is the product of a factor of y and one of x, up to 2^-21 of it, and neither KH
+  // nor KW is 1.
+  LUTRA_MEMBER bool separable() const { return parts_.factors.bytes() != 0; }
 
   // For this room, taps of f32: [ceil(c / kTapBlock)][h][w][kTapBlock], zero behind the last channel.
   LUTRA_MEMBER const float* blocks() const { return static_cast<const float*>(parts_.memory.data()); }
+  LUTRA_MEMBER const float* factors() const { return static_cast<const float*>(parts_.factors.data()); }
 
   // Copies share.
   LUTRA_MEMBER DepthwiseKernel(const DepthwiseKernel&) = default;
