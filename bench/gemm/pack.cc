@@ -1,10 +1,10 @@
-// Packing of f32 weights: each fit by a format of integers, of half-integers, of a small and of a large table. Bytes
-// are those of f32 read; of_copy compares with a copy of them.
+// Packing of f32 weights: each fit by a format of integers, of half-integers, of a small and of a large table, and
+// planes of signs. Bytes are those of f32 read; of_copy compares with a copy of them.
 #include <cmath>
 #include <stdexcept>
 
 #include "bench/gemm/cases.h"
-#include "lutra/weights/quantize.h"
+#include "lutra/weights/bcq.h"
 
 namespace bench { namespace {
 
@@ -80,7 +80,49 @@ void Add(size_t group_k) {
   }
 }
 
+// Planes of signs: the planes of the first row are as near to it as the fit may leave them.
+void AddBcq(size_t planes, size_t group_k, lutra::BcqFit fit) {
+  for (const bool all : {false, true}) {
+    const char* name = fit == lutra::BcqFit::kGreedy ? "greedy" : "alternating";
+    Register(bench::Format("pack/bcq%zu_g%zu/%s", planes, group_k, name), all, [=](Bench& b) {
+      const size_t n = 512, k = 2560;
+      Random random(n);
+      std::vector<float> w(n * k), copy(n * k);
+      for (float& v : w) v = 0.02f * random.Normal();
+      lutra::BcqSpec spec;
+      spec.planes = planes;
+      spec.group_k = group_k;
+      spec.fit = fit;
+      const lutra::ConstMatrixView view = lutra::View(static_cast<const float*>(w.data()), n, k);
+      const lutra::PackedBuffer packed = lutra::QuantizeBcq(view, spec, b.context);
+      const lutra::PackedMatrix m = packed;
+      if (!m.Verify().ok()) throw std::runtime_error("WRONG: packed weights do not pass Verify");
+      double error = 0, square = 0;
+      for (size_t i = 0; i < k; ++i) {
+        double sum = 0;
+        for (size_t p = 0; p < planes; ++p) {
+          sum += (m.Code(0, p * k + i) - 0.5) * double{m.ScaleOf(0, p * m.groups_per_segment() + i / group_k)};
+        }
+        error += (sum - double{w[i]}) * (sum - double{w[i]});
+        square += double{w[i]} * double{w[i]};
+      }
+      // Each plane of a normal distribution leaves 1 - 2 / pi of the squares, later ones less well fitted.
+      if (error > square * std::pow(0.45, static_cast<double>(planes))) throw std::runtime_error("WRONG: a poor fit");
+      Row row;
+      row.bytes = true;
+      row.op = {"lutra", static_cast<double>(n * k * sizeof(float)),
+                [&] { (void)lutra::QuantizeBcq(view, spec, b.context); }};
+      row.bounds.push_back({CopyPiece(b.team, w.data(), copy.data(), w.size() * sizeof(float)), row.op.work});
+      b.Time(std::move(row));
+    });
+  }
+}
+
 [[maybe_unused]] const bool registered = [] {
+  for (const lutra::BcqFit fit : {lutra::BcqFit::kGreedy, lutra::BcqFit::kAlternating}) {
+    AddBcq(2, 128, fit);
+    AddBcq(3, 128, fit);
+  }
   Add<lutra::Ternary>(0);
   Add<lutra::Int1>(0);
   Add<lutra::Int4>(32);
