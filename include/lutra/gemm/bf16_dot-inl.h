@@ -69,8 +69,9 @@ HWY_INLINE hn::Vec<DU32x16> RoundToPair(hn::Vec<DF32x16> even, hn::Vec<DF32x16> 
 }
 
 // Pairs of k in [k0, k1) of a segment, k0 a multiple of 32, in whole blocks.
-HWY_NOINLINE inline void DecodePairs(const internal::GemmTask& t, const internal::CodeValues& values, size_t p,
-                                     size_t segment, size_t k0, size_t k1, internal::Bf16Scratch& s) {
+template <class Mode = void>
+HWY_NOINLINE void DecodePairs(const internal::GemmTask& t, const internal::CodeValues& values, size_t p, size_t segment,
+                              size_t k0, size_t k1, internal::Bf16Scratch& s) {
   const DF32x16 df;
   const DU32x16 du;
   const DU16x32 d16;
@@ -213,6 +214,7 @@ HWY_INLINE void Bf16Rows(size_t rows, const Bf16Piece& piece, const uint32_t* x,
 }
 
 // All rows of the task by k in [k0, k1) of a segment, whose pairs are in s.w, for panel `first + at`.
+template <class Mode = void>
 HWY_INLINE void Bf16Chunk(const GemmCall& c, size_t rows, size_t first, size_t at, size_t segment, size_t k0, size_t k1,
                           internal::Bf16Scratch& s) {
   const DF32x16 df;
@@ -244,8 +246,9 @@ HWY_INLINE void Bf16Chunk(const GemmCall& c, size_t rows, size_t first, size_t a
   }
 }
 
-// One task.
-inline int64_t Bf16Dot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
+// One task. (A template, as Tile in tile-inl.h is.)
+template <class Mode>
+int64_t Bf16Dot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   const GemmCall& c = t.call;
   const PackedMatrix& w = c.w;
   const internal::GemmTile tile = internal::TileOf(t, task);
@@ -283,9 +286,10 @@ inline int64_t Bf16Dot(const internal::GemmTask& t, size_t task, std::byte* scra
 #endif
 
 // Entry: the kernel of a target, or why it has none.
-inline internal::Bf16Kernel Bf16DotOf() {
+template <class Mode>
+internal::Bf16Kernel Bf16DotOf() {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL && HWY_MAX_BYTES == 64
-  if (__builtin_cpu_supports("avx512bf16")) return {&Bf16Dot, nullptr};
+  if (__builtin_cpu_supports("avx512bf16")) return {&Bf16Dot<Mode>, nullptr};
   return {nullptr, "the CPU has no bf16 dot instruction"};
 #else
   return {nullptr, "the target has no bf16 dot instruction"};

@@ -13,9 +13,9 @@ LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
 LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
 LUTRA_DISPATCHED(PickTripleTable, TripleTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
-LUTRA_DISPATCHED(PickRegisterTableOf, RegisterTableOf)
-LUTRA_DISPATCHED(PickTile, Tile)
-LUTRA_DISPATCHED(PickBf16DotOf, Bf16DotOf)
+LUTRA_DISPATCHED_T(PickRegisterTableOf, RegisterTableOf)
+LUTRA_DISPATCHED_T(PickTile, Tile)
+LUTRA_DISPATCHED_T(PickBf16DotOf, Bf16DotOf)
 
 // What x of a call can be: a front door compiles the kernels that its x may need, no others.
 enum XKind : unsigned { kInt8X = 1, kFloatX = 2, kAnyX = 3 };
@@ -39,7 +39,7 @@ CommonKernels PickCommon(int64_t target) {
   if constexpr ((kX & kInt8X) != 0) kernels.int_lanes = PickIntLanes<kTargets>(target);
   if constexpr ((kX & kFloatX) != 0 ||
                 AnyFormat<Formats...>([](const FormatInfo& f) { return f.map == Map::kTable; })) {
-    kernels.tile = PickTile<kTargets>(target);
+    kernels.tile = PickTile<Mode<GemmAlgo::kTile>, kTargets>(target);
   }
   return kernels;
 }
@@ -78,13 +78,14 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
   }
   if constexpr ((kX & kInt8X) != 0 && kOneBit) {
-    if (format.bits == 1) kernels.register_table = PickRegisterTableOf<kTargets>(target)();
+    if (format.bits == 1)
+      kernels.register_table = PickRegisterTableOf<Mode<GemmAlgo::kRegisterTable>, kTargets>(target)();
   }
   if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kPopcount)) != 0) {
     kernels.popcount = PickPopcountOf<kTargets>(target)();
   }
   if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kBf16Dot)) != 0) {
-    kernels.bf16_dot = PickBf16DotOf<kTargets>(target)();
+    kernels.bf16_dot = PickBf16DotOf<Bf16Dot, kTargets>(target)();
   }
   if constexpr ((kX & kFloatX) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kFloatTable)) != 0) {
     kernels.float_table = PickFloatTable<FloatTables, kTargets>(target);

@@ -114,9 +114,10 @@ HWY_INLINE void DecodePlane(const uint8_t* HWY_RESTRICT from, const internal::Co
 }
 
 // Values of k in [k0, k1) of a segment, k0 a multiple of 32, in whole blocks: [k][32 outputs].
-HWY_NOINLINE inline void DecodeValues(const internal::GemmTask& t, const internal::CodeValues& values, size_t p,
-                                      size_t segment, size_t k0, size_t k1, uint8_t* HWY_RESTRICT codes,
-                                      float* HWY_RESTRICT w) {
+template <class Mode = void>
+HWY_NOINLINE void DecodeValues(const internal::GemmTask& t, const internal::CodeValues& values, size_t p,
+                               size_t segment, size_t k0, size_t k1, uint8_t* HWY_RESTRICT codes,
+                               float* HWY_RESTRICT w) {
   const PackedMatrix& m = t.call.w;
   const FormatInfo& f = m.format();
   const hn::CappedTag<float, 16> df;

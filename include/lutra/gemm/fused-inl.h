@@ -125,8 +125,9 @@ using FusedFn = void (*)(const uint8_t* low, const uint8_t* high, const internal
                          const internal::FloatRows& x, size_t quads, float* t);
 
 // `rows` rows of x from m by `panels` panels from p, two at most.
-HWY_NOINLINE inline void FusedRows(const internal::GemmTask& task, const internal::CodeValues& values, FusedFn tile,
-                                   size_t p, size_t panels, size_t m, size_t rows, internal::FusedScratch& s) {
+template <class Mode = void>
+HWY_NOINLINE void FusedRows(const internal::GemmTask& task, const internal::CodeValues& values, FusedFn tile, size_t p,
+                            size_t panels, size_t m, size_t rows, internal::FusedScratch& s) {
   const GemmCall& c = task.call;
   const hn::CappedTag<float, 16> df;
   const size_t width = kFusedNV * hn::Lanes(df), half = width / 2;  // outputs of a tile
@@ -206,6 +207,7 @@ HWY_NOINLINE inline void FusedRows(const internal::GemmTask& task, const interna
 }
 
 // All rows of a task, a tile's rows at a time; false where the format or its groups have to be decoded first.
+template <class Mode = void>
 HWY_INLINE bool Fused(const internal::GemmTask& t, const internal::GemmTile& task, const internal::CodeValues& values,
                       std::byte* scratch) {
 #if HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128 || (HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2)

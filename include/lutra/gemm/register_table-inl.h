@@ -66,7 +66,10 @@ LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
 #if !LUTRA_HAS_REGISTER_TABLE
-inline internal::GemmFn RegisterTableOf() { return nullptr; }
+template <class Mode>
+internal::GemmFn RegisterTableOf() {
+  return nullptr;
+}
 #else
 
 using RegisterTag = hn::FixedTag<int16_t, 32>;
@@ -200,7 +203,8 @@ HWY_NOINLINE void RegisterRows(const GemmCall& c, size_t m, size_t begin, size_t
 }
 
 // Entry: one task.
-inline int64_t RegisterTable(const internal::GemmTask& t, size_t task, std::byte* scratch) {
+template <class Mode>
+int64_t RegisterTable(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   const internal::GemmTile tile = internal::TileOf(t, task);
   auto& s = *reinterpret_cast<internal::RegisterScratch*>(scratch);
   for (size_t m = tile.row_begin; m < tile.row_end;) {
@@ -217,7 +221,10 @@ inline int64_t RegisterTable(const internal::GemmTask& t, size_t task, std::byte
   }
   return HWY_TARGET;
 }
-inline internal::GemmFn RegisterTableOf() { return &RegisterTable; }
+template <class Mode>
+internal::GemmFn RegisterTableOf() {
+  return &RegisterTable<Mode>;
+}
 #endif  // LUTRA_HAS_REGISTER_TABLE
 
 }}}  // namespace lutra::LUTRA_NS::HWY_NAMESPACE

@@ -137,6 +137,7 @@ HWY_INLINE void DenseRows(size_t rows, const TilePiece& piece, const internal::F
 
 // All rows of the task by k in [k0, k1) of a segment, whose values are in s.w, for panel `p`, whose sums are at t and
 // acc.
+template <class Mode = void>
 HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, size_t p, size_t segment, size_t k0,
                           size_t k1, const internal::TileScratch& s, float* t, float* acc) {
   const hn::CappedTag<float, 16> df;
@@ -187,8 +188,10 @@ HWY_INLINE void TileChunk(const GemmCall& c, const internal::GemmTile& tile, siz
   }
 }
 
-// Entry: one task.
-inline int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch) {
+// Entry: one task. A template, as are those it calls: else a unit of int8 x alone would compile the tiles as well, for
+// no call (3 % of its compile time).
+template <class Mode>
+int64_t Tile(const internal::GemmTask& t, size_t task, std::byte* scratch) {
   const GemmCall& c = t.call;
   const internal::GemmTile tile = internal::TileOf(t, task);
   const size_t rows = tile.row_end - tile.row_begin;
