@@ -57,6 +57,8 @@ constexpr size_t BlockKOf(Unit unit) { return unit == Unit::kTriple ? kTripleBlo
 constexpr size_t BlockBytesOf(Unit unit, const FormatInfo& f) {
   return unit == Unit::kTriple ? kTripleBlockK / 3 * kPanelRows * 5 / 8 : size_t{128} * f.bits;
 }
+// The code that padding of k has: its bits are zero.
+constexpr uint8_t PaddingCode(Unit unit) { return unit == Unit::kTriple ? 1 : 0; }
 
 // What to pack: w[n, segments * segment_k]. Segments are the pieces of K that RowMap gathers (convolution taps);
 // a plain matrix has one.
@@ -270,6 +272,40 @@ inline Status CheckSpec(const PackSpec& s) {
   return {};
 }
 
+inline Status SpecOf(const PackedHeader& h, PackSpec* spec) {
+  if (std::memcmp(h.magic, "lutrapk", 8) != 0) return Error("Map: these bytes are not packed weights of lutra");
+  if (h.version != PackedHeader::kVersion) {
+    return Error("Map: version is %u, this lutra reads %u: pack the weights again", h.version, PackedHeader::kVersion);
+  }
+  if (h.scale_type > uint8_t{2} || h.super_type > uint8_t{8} || h.per_tensor > 1 || h.has_offset > 1 || h.map > 1 ||
+      h.unit > static_cast<uint8_t>(Unit::kTriple)) {
+    return Error("Map: scale_type %u, super_type %u, per_tensor %u, has_offset %u, map %u or unit %u is out of range",
+                 h.scale_type, h.super_type, h.per_tensor, h.has_offset, h.map, h.unit);
+  }
+  for (const uint8_t byte : h.transform) {
+    if (byte != 0) return Error("Map: the weights want an activation transform that this version does not know");
+  }
+  if (h.reserved != 0 || h.super_type != 0) return Error("Map: reserved bytes are not zero");
+  FormatInfo f;
+  f.id = h.format_id;
+  std::memcpy(f.name.data(), h.name, sizeof(h.name));
+  f.bits = h.bits;
+  std::memcpy(f.planes.data(), h.planes, sizeof(h.planes));
+  f.map = static_cast<lutra::Map>(h.map);
+  f.zero_x2 = h.zero_x2;
+  f.codes = h.codes;
+  *spec = {f,
+           {h.group_k, static_cast<DType>(h.scale_type), h.per_tensor != 0, h.has_offset != 0, h.super_k,
+            static_cast<DType>(h.super_type)},
+           h.n,
+           h.segment_k,
+           h.segments,
+           static_cast<Unit>(h.unit)};
+  const Status status = CheckSpec(*spec);
+  if (!status.ok()) return Error("Map: %s", status.message());
+  return {};
+}
+
 // More than any memory has; a layout whose sections saturate at it adds up without overflow.
 inline constexpr size_t kTooManyBytes = SIZE_MAX / 8;
 
@@ -376,3 +412,4 @@ PackedBuffer Pack(const CodedMatrix& rows, Context& context, size_t segments = 1
 }}  // namespace lutra::LUTRA_NS
 
 #include "lutra/weights/pack.h"
+#include "lutra/weights/read.h"
