@@ -23,13 +23,14 @@ struct Shape {
   size_t h, w, c, kh, kw;
   Layout layout = Layout::kNhwc;
   size_t stride = 1, dil = 1;
+  bool rank_one = false;
 };
 
 class Run {
  public:
   Run(const Shape& s, ConvAlgo algo)
       : s_(s),
-        taps_(Fill(s.kh * s.kw * s.c, 1)),
+        taps_(s.rank_one ? RankOne(s) : Fill(s.kh * s.kw * s.c, 1)),
         in_(Fill(s.h * s.w * s.c, 2)),
         kernel_(lutra::Nhwc(static_cast<const float*>(taps_.data()), 1, s.kh, s.kw, s.c), GeometryOf(s)),
         plan_(kernel_, s.h, s.w, s.layout, algo),
@@ -78,6 +79,15 @@ class Run {
     for (float& x : v) x = random.Normal();
     return v;
   }
+  // Products of small integers, so exactly of rank one.
+  static std::vector<float> RankOne(const Shape& s) {
+    const auto value = [](size_t i) { return static_cast<float>(i * 7 % 13) - 6; };
+    std::vector<float> v(s.kh * s.kw * s.c);
+    for (size_t i = 0; i < v.size(); ++i) {
+      v[i] = value(i / (s.kw * s.c)) * value(i / s.c % s.kw + 1) * value(i % s.c + 2);
+    }
+    return v;
+  }
   static lutra::ConvGeometry GeometryOf(const Shape& s) {
     lutra::ConvGeometry g;
     g.stride_h = g.stride_w = s.stride;
@@ -108,13 +118,15 @@ double Seconds(Run& run) {  // the fastest of a few
   return least;
 }
 
-constexpr const char* kNames[] = {"auto", "direct", "fft"};
+constexpr const char* kNames[] = {"auto", "direct", "fft", "separable"};
 const char* NameOf(ConvAlgo algo) { return kNames[static_cast<size_t>(algo)]; }
 
 void Add(const Shape& s) {
   Register(Format("choose/%zux%zux%zu/K:%zux%zu/%s%s%s", s.h, s.w, s.c, s.kh, s.kw,
                   s.layout == Layout::kNhwc ? "nhwc" : "nchw", s.stride == 1 ? "" : "/stride:2",
-                  s.dil == 1 ? "" : "/dilation:2"),
+                  s.rank_one   ? "/rank_one"
+                  : s.dil == 1 ? ""
+                               : "/dilation:2"),
            false, [=](Bench& b) {
              Run chosen(s, ConvAlgo::kAuto);
              chosen.Check();
@@ -123,8 +135,8 @@ void Add(const Shape& s) {
              row.note = Format("target=%s chosen=%s", lutra::TargetName(chosen.target()), NameOf(chosen.algo()));
              const double least = Seconds(chosen);
              std::vector<std::unique_ptr<Run>> others;
-             for (const ConvAlgo algo : {ConvAlgo::kDirect, ConvAlgo::kFft}) {
-               if (algo == chosen.algo()) continue;
+             for (const ConvAlgo algo : {ConvAlgo::kDirect, ConvAlgo::kFft, ConvAlgo::kSeparable}) {
+               if (algo == chosen.algo() || (algo == ConvAlgo::kSeparable && !s.rank_one)) continue;
                auto run = std::make_unique<Run>(s, algo);
                run->Check();
                if (Seconds(*run) > 4 * least) continue;  // nowhere near
@@ -146,6 +158,7 @@ void Add(const Shape& s) {
       Add({side, side, c, 21, 1, layout});
       Add({side, side, c, 7, 7, layout, 2});
       Add({side, side, c, 7, 7, layout, 1, 2});
+      for (const size_t k : {size_t{5}, size_t{9}, size_t{21}}) Add({side, side, c, k, k, layout, 1, 1, true});
     }
   }
   Add({56, 56, 3, 7, 7});
