@@ -1,5 +1,7 @@
 // Which algorithm convolves, and why not the others: a pure function of shape and layout, never of the machine's load.
 #pragma once
+#include <algorithm>
+
 #include "lutra/core/context.h"
 #include "lutra/depthwise/fft.h"
 #include "lutra/depthwise/geometry.h"
@@ -107,18 +109,25 @@ constexpr const char* WhyNotSeparable(const DepthwiseShape& s) {
   if (s.geometry.reweight) return "borders are re-weighted";
   return nullptr;
 }
-// Times of the two bands (1.0 to 1.3 times this where measured): what is between them stays in L2.
+// Channels of a block whose lanes idle; transforms fill them with other tiles, bands and direct don't.
+constexpr double IdleLanes(const DepthwiseShape& s) {
+  return s.layout == Layout::kNhwc && s.c < 16 ? 16.0 / static_cast<double>(s.c) : 1.0;
+}
+// Time of the two bands, fitted on images of 7 to 1280 pixels beside the transforms of the same run (both also under
+// load, where transforms lose more). Padding that is not zero is read pixel by pixel; the last terms are what a task
+// costs, in NCHW for each channel and row.
 constexpr double SeparableCost(const DepthwiseShape& s) {
-  DepthwiseShape rows = s, columns = s;
-  rows.kh = 1;
-  rows.out_h = s.h;
-  rows.geometry.top = 0;
-  rows.geometry.stride_h = rows.geometry.dil_h = 1;
-  columns.kw = 1;
-  columns.w = s.out_w;
-  columns.geometry.left = 0;
-  columns.geometry.stride_w = columns.geometry.dil_w = 1;
-  return DirectCost(rows) + DirectCost(columns);
+  const bool zero = s.geometry.pad == Pad::kZero;
+  const auto pass = [&](size_t out_h, size_t k, double inside) {
+    const auto outputs = static_cast<double>(out_h * ((s.out_w + 7) / 8 * 8));
+    return 0.25 * (s.out_w < 16 ? 1.4 : 1.0) * outputs * (7 + inside + (static_cast<double>(k) - inside) / 8);
+  };
+  const auto kh = static_cast<double>(s.kh), kw = static_cast<double>(s.kw), w = static_cast<double>(s.w);
+  const double around = zero ? 1.0 : 1.0 + 0.8 * std::min(1.0, kw / w);
+  const double bands = pass(s.h, s.kw, zero ? TapsOf(RowLine(s)).mean : kw) * around +
+                       pass(s.out_h, s.kh, zero ? TapsOf(ColumnLine(s)).mean : kh);
+  if (s.layout == Layout::kNchw) return bands + 6400 + 190 * static_cast<double>(s.out_h);
+  return bands * IdleLanes(s) + 600;
 }
 // Bands are chosen only where their error bound is no larger than that of all taps one by one (docs/numerics.md, 4.11).
 constexpr bool SeparableIsAsExact(const DepthwiseShape& s) { return s.kh + s.kw + 10 <= s.kh * s.kw + 1; }
@@ -141,7 +150,7 @@ constexpr DepthwiseChoice ChooseDepthwise(const DepthwiseShape& s, const FftPlan
   if (against == nullptr && !SeparableIsAsExact(s)) against = "the kernel is small";
   if (against == nullptr && separable.scratch > Context::kDefaultScratch) against = "it needs too much scratch";
   if (against == nullptr) {
-    if (SeparableCost(s) < (fft ? fft_plan.cost : direct)) {
+    if (SeparableCost(s) < (fft ? fft_plan.cost : direct * IdleLanes(s))) {
       return {ConvAlgo::kSeparable, "the taps are of rank one", "two bands are faster", nullptr};
     }
     against = "two bands are slower";
