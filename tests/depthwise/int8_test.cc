@@ -354,6 +354,8 @@ TEST(Int8Plan, RefusesTransformsAndOtherImages) {
   const DepthwiseKernel kernel(Nhwc(taps.data(), 1, 3, 3, 20), {}, {.in_zero = -1});
   EXPECT_EQ(FailureOf([&] { DepthwisePlan plan(kernel, 14, 14, Layout::kNhwc, ConvAlgo::kFft); }),
             "DepthwisePlan: algo is kFft, which can't run: the taps are integers");
+  EXPECT_EQ(FailureOf([&] { DepthwisePlan plan(kernel, 14, 14, Layout::kNhwc, ConvAlgo::kSeparable); }),
+            "DepthwisePlan: algo is kSeparable, which can't run: the taps are integers");
   const DepthwisePlan plan(kernel, 14, 14, Layout::kNhwc);
   EXPECT_EQ(plan.algo(), ConvAlgo::kDirect);
   EXPECT_NE(Explain(plan).find("the taps are integers"), std::string::npos) << Explain(plan);
