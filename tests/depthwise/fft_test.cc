@@ -130,7 +130,8 @@ std::vector<FftCase> Cases() {
 // itself, adds 4 u. So the error, in the 2-norm of the outputs and then of each, is at most
 //   u (2 D (sqrt(A) + sqrt(B) + sqrt(C) + ...) + 4) |x|_2 max |spectrum|,  max |spectrum| <= |taps|_1,
 // over the factors of both lengths, with x the image and its padding; a hundredth on top for u^2. A second, empirical
-// bound keeps the constant honest: 1e-6 of the largest output, where there are enough outputs for a large one.
+// bound keeps the constant honest: 1e-6 of the largest output (2e-6 without FMA), where there are enough outputs for a
+// large one.
 struct ChannelNorms {
   double x2 = 0, taps1 = 0, largest = 0;
 };
@@ -216,7 +217,8 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
               ASSERT_LE(error, Factor(p->plan, fma) * m.x2 * m.taps1 + 0x1p-24 * m.largest)
                   << name << ' ' << t << " at " << y << ' ' << x << ' ' << c;
               if (p->plan.out_h() * p->plan.out_w() >= 49) {
-                ASSERT_LE(error, 1e-6 * m.largest) << name << ' ' << t << " at " << y << ' ' << x << ' ' << c;
+                ASSERT_LE(error, (fma ? 1e-6 : 2e-6) * m.largest)
+                    << name << ' ' << t << " at " << y << ' ' << x << ' ' << c;
               }
             }
           }
