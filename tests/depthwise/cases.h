@@ -39,18 +39,19 @@ inline bool Possible(const ConvCase& t) {
 }
 
 inline std::vector<ConvCase> ConvCases() {
-  static constexpr size_t kKernels[][2] = {{1, 1}, {2, 2}, {4, 3},  {1, 21},  {21, 1}, {3, 3},
-                                           {5, 5}, {7, 7}, {9, 40}, {31, 31}, {6, 8},  {3, 11}};
-  static constexpr size_t kSizes[] = {1, 2, 3, 5, 7, 8, 9, 13, 16, 17, 23, 31, 37};
+  static constexpr size_t kKernels[][2] = {{1, 1},  {2, 2},   {4, 3}, {1, 21}, {21, 1}, {3, 3},   {5, 5},  {7, 7},
+                                           {9, 40}, {31, 31}, {6, 8}, {3, 11}, {8, 8},  {9, 9},   {1, 11}, {11, 1},
+                                           {4, 4},  {1, 3},   {6, 6}, {5, 3},  {3, 7},  {13, 13}, {5, 1}};
+  static constexpr size_t kSizes[] = {1, 2, 3, 5, 6, 7, 8, 9, 11, 12, 13, 14, 16, 17, 23, 28, 31, 37};
   static constexpr size_t kSmall[] = {1, 2, 3, 5, 7, 8, 9, 11};
-  static constexpr size_t kChannels[] = {1, 3, 7, 8, 17, 33, 16, 4};
+  static constexpr size_t kChannels[] = {1, 3, 7, 8, 17, 33, 16, 4, 12, 24};
   static constexpr size_t kSteps[] = {1, 1, 1, 2, 3};
   static constexpr Pad kPads[] = {Pad::kZero, Pad::kZero, Pad::kCircular, Pad::kReflect, Pad::kReplicate};
   std::vector<ConvCase> cases;
   Random random(7);
   for (const auto& k : kKernels) {
     const bool large = k[0] * k[1] > 200;
-    for (size_t found = 0; found < (large ? 10 : 26);) {
+    for (size_t found = 0; found < (large ? 8 : 12);) {
       ConvCase t{};
       t.n = 1 + random.Below(3) / 2;
       t.h = large ? random.Of(kSmall) : random.Of(kSizes);

@@ -9,14 +9,16 @@
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
 
 inline constexpr size_t kDirectTile = 8;  // output pixels of a register tile: 8 sums hide an FMA's 4 cycles, twice each
+inline constexpr size_t kMostPhases = 8;  // up to this dilation every so many outputs share a tile
 inline constexpr size_t kMostLanes = 64;  // of f32: SVE
 
 inline constexpr size_t kNchwColumns = 128;  // output columns at a time, at most, where not all are staged
 
 constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
-// Entries of an axis's map of `out` outputs: whole tiles are looked up.
+// Entries of an axis's map of `out` outputs: whole tiles are looked up, of every dil-th output too.
 constexpr size_t MappedSize(size_t out, size_t k, size_t stride, size_t dil) {
-  return out == 0 ? 0 : (RoundUp(out, kDirectTile) - 1) * stride + dil * (k - 1) + 1;
+  const size_t beyond = kDirectTile * std::min(dil, kMostPhases);
+  return out == 0 ? 0 : (RoundUp(out, kDirectTile) - 1 + beyond) * stride + dil * (k - 1) + 1;
 }
 constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_t>(i) * stride; }
 

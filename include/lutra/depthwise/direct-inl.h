@@ -1,5 +1,5 @@
-// Direct depthwise convolution in f32: a register tile of 8 output pixels, taps ky ascending, then kx ascending.
-// NHWC    lanes are channels, the tile is 8 columns of a row; reads the image itself.
+// Direct depthwise convolution in f32: a register tile of output pixels, taps ky ascending, then kx ascending.
+// NHWC    lanes are channels, the tile is 7 columns of two rows (one with 16 registers); reads the image itself.
 // NCHW    lanes are columns, the tile is 8 rows; reads padded copies of the rows it needs (args.h draws them).
 // Needs   checked arguments (job.h). Touches no element outside of the views.
 // Bound   the FMA peak.
@@ -15,6 +15,7 @@
 #endif
 
 #include <cstring>
+#include <utility>
 
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/finish-inl.h"
@@ -25,16 +26,19 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 using depthwise::DepthwiseArgs;
 using depthwise::DepthwisePiece;
 using depthwise::kDirectTile;
+using depthwise::kMostPhases;
 
-// Where the sums of a tile go. Sums beyond `pixels` and lanes beyond `lanes` are not stored.
+// With 32 registers a tile has two output rows: 14 sums beside up to 9 taps. With 16 it has one.
+inline constexpr bool kPairs = !(HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3);
+
+// Where the sums of a tile go. Sums of each row beyond `pixels` and lanes beyond `lanes` are not stored.
 struct TileOut {
   size_t pixels, lanes;
   size_t row, channel;  // of the epilogue's operands
   char* y;
-  ptrdiff_t step;         // bytes from pixel to pixel
-  size_t pixel_step = 1;  // of output pixels, from pixel to pixel of the tile; NCHW: the lanes are those that follow
+  ptrdiff_t step, row_step;           // bytes from pixel to pixel, from row to row
+  size_t pixel_step, pixel_row_step;  // the same of the epilogue's operands
 };
-
 // Taps that meet the image of the windows of output pixel `pixel` and of the columns after it.
 struct WindowTaps {
   const float *row, *col;
@@ -45,9 +49,10 @@ struct WindowTaps {
   }
 };
 // Whether re-weighting changes nothing: between two windows that miss no tap is none that does.
-HWY_INLINE bool AllTapsInside(const DepthwiseArgs& a, const TileOut& t) {
+HWY_INLINE bool AllTapsInside(const DepthwiseArgs& a, const TileOut& t, size_t rows) {
   const size_t last_lane = a.layout == Layout::kNhwc ? 0 : t.lanes - 1;
-  return WindowTaps(a, t.row).All(a) && WindowTaps(a, t.row + (t.pixels - 1) * t.pixel_step + last_lane).All(a);
+  const size_t last = (rows - 1) * t.pixel_row_step + (t.pixels - 1) * t.pixel_step + last_lane;
+  return WindowTaps(a, t.row).All(a) && WindowTaps(a, t.row + last).All(a);
 }
 template <class D>
 HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lanes, float* sums) {
@@ -57,7 +62,7 @@ HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lan
   hn::Store(hn::Mul(hn::Load(d, sums), hn::Div(window, hn::Mul(hn::Set(d, *taps.row), across))), d, sums);
 }
 
-// Outputs of bf16 and f16 with nothing but a bias and ReLU, from sums in memory.
+// Outputs of bf16 and f16 with nothing but a bias and ReLU, from the sums of one row in memory.
 template <DType kType, class D>
 HWY_NOINLINE void StoreTile16(D d, const Epilogue& e, const TileOut& t, const float* HWY_RESTRICT sums) {
   const auto zero = hn::Zero(d);
@@ -73,60 +78,109 @@ HWY_NOINLINE void StoreTile16(D d, const Epilogue& e, const TileOut& t, const fl
   }
 }
 
-template <class D, class... V>
+template <size_t kCols, class D, class... V>
 HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
+  constexpr size_t kRows = sizeof...(V) / kCols;
   const auto zero = hn::Zero(d);
-  if (HWY_LIKELY(a.plain && (a.row_taps == nullptr || AllTapsInside(a, t)))) {
-    const auto bias = e.bias != nullptr ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
+  if (HWY_LIKELY(a.plain && (a.row_taps == nullptr || AllTapsInside(a, t, kRows)))) {
+    const auto put = [&](const auto& finish) LUTRA_TILE {
+      if (HWY_LIKELY(t.pixels == kCols && t.lanes == hn::Lanes(d))) {
+        Numbered(
+            [&](auto i, const auto& s) LUTRA_TILE {
+              char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
+              hn::StoreU(finish(hn::Add(s, zero)), d, reinterpret_cast<float*>(y));
+            },
+            sum...);
+        return;
+      }
+      Numbered(
+          [&](auto i, const auto& s) LUTRA_TILE {
+            if (i % kCols >= t.pixels) return;
+            char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
+            StoreSome(d, finish(hn::Add(s, zero)), reinterpret_cast<float*>(y), t.lanes);
+          },
+          sum...);
+    };
     const bool relu = e.act == Act::kRelu, add = e.bias != nullptr;
-    Numbered(
-        [&](auto i, const auto& s) LUTRA_TILE {
-          if (i >= t.pixels) return;
-          auto v = hn::Add(s, zero);
-          if (add) v = hn::Add(v, bias);
-          if (relu) v = hn::IfThenZeroElse(hn::Lt(v, zero), v);
-          StoreSome(d, v, reinterpret_cast<float*>(t.y + At(i, t.step)), t.lanes);
-        },
-        sum...);
+    if (!relu && !add) return put([](auto v) LUTRA_TILE { return v; });
+    const auto bias = add ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
+    put([&](auto v) LUTRA_TILE {
+      if (add) v = hn::Add(v, bias);
+      return relu ? hn::IfThenZeroElse(hn::Lt(v, zero), v) : v;
+    });
     return;
   }
-  HWY_ALIGN float sums[kDirectTile * HWY_MAX_LANES_D(D)];
+  HWY_ALIGN float sums[sizeof...(V) * HWY_MAX_LANES_D(D)];
   Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
   if (a.plain_16 && a.row_taps == nullptr) {
-    return a.out.type == DType::kBF16 ? StoreTile16<DType::kBF16>(d, e, t, sums)
-                                      : StoreTile16<DType::kF16>(d, e, t, sums);
+    TileOut row = t;
+    for (size_t r = 0; r < kRows; ++r, row.y += t.row_step) {
+      const float* const from = sums + r * kCols * hn::Lanes(d);
+      a.out.type == DType::kBF16 ? StoreTile16<DType::kBF16>(d, e, row, from)
+                                 : StoreTile16<DType::kF16>(d, e, row, from);
+    }
+    return;
   }
-  for (size_t i = 0; i < t.pixels; ++i) {
-    if (a.row_taps != nullptr) Reweight(d, a, t.row + i * t.pixel_step, t.lanes, sums + i * hn::Lanes(d));
-    FinishRun(e, sums + i * hn::Lanes(d), t.row + i, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
+  for (size_t r = 0; r < kRows; ++r) {
+    for (size_t i = 0; i < t.pixels; ++i) {
+      float* const sum_of = sums + (r * kCols + i) * hn::Lanes(d);
+      const size_t pixel = t.row + r * t.pixel_row_step + i * t.pixel_step;
+      if (a.row_taps != nullptr) Reweight(d, a, pixel, t.lanes, sum_of);
+      FinishRun(e, sum_of, pixel, t.channel, t.lanes, t.y + At(r, t.row_step) + At(i, t.step), a.out.type);
+    }
   }
 }
 
-// A cursor over the input pixels of one row.
+// The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
+template <class D>
+HWY_INLINE hn::Vec<D> LoadLanes(D d, const float* p, size_t n) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
+  return hn::LoadN(d, p, n);
+#else
+  return LoadSome(d, p, n);
+#endif
+}
+
+// A cursor over the input pixels that the taps of one row meet.
 struct Inside {  // all columns are in the image and all channels of the vector exist
   const float* pixel;
-  ptrdiff_t sw;
+  ptrdiff_t step;
   HWY_INLINE bool Has() const { return true; }
   template <class D>
   HWY_INLINE hn::Vec<D> Load(D d) const {
     return hn::LoadU(d, pixel);
   }
-  HWY_INLINE Inside After(size_t columns) const { return {pixel + At(columns, sw), sw}; }
+  HWY_INLINE Inside Row(ptrdiff_t floats) const { return {pixel + floats, step}; }
+  HWY_INLINE Inside After(size_t steps) const { return {pixel + At(steps, step), step}; }
+};
+struct Edge {  // some columns lie in zero padding, or some channels behind the last
+  const float* row;
+  ptrdiff_t at, step;
+  uint64_t present;  // bit i: the column i steps from here is in the image
+  size_t lanes;
+  HWY_INLINE bool Has() const { return (present & 1) != 0; }
+  template <class D>
+  HWY_INLINE hn::Vec<D> Load(D d) const {
+    return LoadLanes(d, row + at, lanes);
+  }
+  HWY_INLINE Edge Row(ptrdiff_t floats) const { return {row + floats, at, step, present, lanes}; }
+  HWY_INLINE Edge After(size_t steps) const { return {row, at + At(steps, step), step, present >> steps, lanes}; }
 };
 struct Mapped {  // anything else
   const float* row;
-  ptrdiff_t sw;
+  ptrdiff_t column_floats;
   const int32_t* column;
-  size_t lanes;
+  size_t step, lanes;
   HWY_INLINE bool Has() const { return *column >= 0; }
   template <class D>
   HWY_INLINE hn::Vec<D> Load(D d) const {
-    return LoadSome(d, row + *column * sw, lanes);
+    return LoadLanes(d, row + *column * column_floats, lanes);
   }
-  HWY_INLINE Mapped After(size_t columns) const { return {row, sw, column + columns, lanes}; }
+  HWY_INLINE Mapped Row(ptrdiff_t floats) const { return {row + floats, column_floats, column, step, lanes}; }
+  HWY_INLINE Mapped After(size_t steps) const { return {row, column_floats, column + steps * step, step, lanes}; }
 };
 
-// A load that stays one: GCC otherwise repeats it in each MulAdd, 24 loads instead of 10.
+// A load that stays one: GCC otherwise repeats it in each MulAdd.
 template <class V>
 HWY_INLINE V Once(V v) {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3
@@ -136,78 +190,239 @@ HWY_INLINE V Once(V v) {
 #endif
   return v;
 }
-template <class V, class... Rest>
-HWY_INLINE void AddToFirst(V v, V tap, V& first, Rest&...) {
-  first = hn::MulAdd(v, tap, first);
-}
-// Three neighbouring taps slide over neighbouring pixels: a has met two before this one, b one.
-template <class D, class Pixels, class V, class... Rest>
-HWY_INLINE void Slide(D d, Pixels pixels, V t0, V t1, V t2, V& a, V& b, Rest&... rest) {
-  if (pixels.Has()) {
-    const auto v = Once(pixels.Load(d));
-    a = hn::MulAdd(v, t2, a);
-    b = hn::MulAdd(v, t1, b);
-    if constexpr (sizeof...(Rest) != 0) AddToFirst(v, t0, rest...);
-  }
-  pixels = pixels.After(1);
-  if constexpr (sizeof...(Rest) != 0) {
-    Slide(d, pixels, t0, t1, t2, b, rest...);
-  } else if (pixels.Has()) {
-    b = hn::MulAdd(pixels.Load(d), t2, b);
-  }
-}
 
-// All taps of a row. At stride and dilation 1 an input pixel is loaded once for three taps: 13 loads for 24 MulAdds
-// instead of 27, which also hides loads that cross lines.
-template <class D, class Pixels, class V, class... Rest>
-HWY_INLINE void AddRow(D d, const DepthwiseArgs& a, Pixels pixels, const float* taps, V& s0, V& s1, Rest&... s) {
-  size_t left = a.kw;
-  if (a.g.stride_w == 1 && a.g.dil_w == 1) {
-    for (; left >= 3; left -= 3, taps += 3 * kTapBlock, pixels = pixels.After(3)) {
-      const auto t0 = hn::LoadU(d, taps), t1 = hn::LoadU(d, taps + kTapBlock), t2 = hn::LoadU(d, taps + 2 * kTapBlock);
-      const Pixels second = pixels.After(1);
-      if (pixels.Has()) s0 = hn::MulAdd(pixels.Load(d), t0, s0);
-      if (second.Has()) {
-        const auto v = Once(second.Load(d));
-        s0 = hn::MulAdd(v, t1, s0);
-        s1 = hn::MulAdd(v, t0, s1);
-      }
-      Slide(d, second.After(1), t0, t1, t2, s0, s1, s...);
-    }
-  }
-  for (; left != 0; --left, taps += kTapBlock, pixels = pixels.After(a.g.dil_w)) {
-    const auto tap = hn::LoadU(d, taps);
-    Pixels p = pixels;
-    Numbered(
-        [&](auto, auto& sum) LUTRA_TILE {
-          if (p.Has()) sum = hn::MulAdd(p.Load(d), tap, sum);
-          p = p.After(a.g.stride_w);
-        },
-        s0, s1, s...);
-  }
-}
+// Where the taps and outputs of an image lie. Input row of output row u and tap ky, in the map: u * row_out + ky *
+// row_tap; columns likewise. Where both steps are equal, neighbouring outputs share input.
+struct Walk {
+  const int32_t *rows, *cols;
+  size_t row_out, row_tap, col_out, col_tap;
+  size_t kh, kw;
+  ptrdiff_t in_row, in_col;     // floats
+  ptrdiff_t out_row, out_col;   // bytes
+  size_t pixel_row, pixel_col;  // of the epilogue's operands
+  ptrdiff_t left, right;        // columns [left, right) of the map are the image's
+};
 
-// Columns x0 ... x0 + 7 of an output row, one vector of channels.
-template <class D>
-HWY_INLINE void NhwcTile(D d, const DepthwiseArgs& a, const float* image, ptrdiff_t sh, ptrdiff_t sw,
-                         const int32_t* rows, size_t x0, bool inside, const float* taps, const TileOut& t) {
-  const size_t first = x0 * a.g.stride_w, step = a.kw * kTapBlock;
-  WithAccumulators<kDirectTile>(d, [&](auto&... sum) LUTRA_TILE {
-    if (HWY_LIKELY(inside)) {
-      const float* const corner = image + At(first, sw) - a.g.left * sw;
-      for (size_t ky = 0; ky < a.kh; ++ky) {
-        const int32_t r = rows[ky * a.g.dil_h];
-        if (r >= 0) AddRow(d, a, Inside{corner + r * sh, sw}, taps + ky * step, sum...);
-      }
-    } else {
-      for (size_t ky = 0; ky < a.kh; ++ky) {
-        const int32_t r = rows[ky * a.g.dil_h];
-        if (r >= 0) AddRow(d, a, Mapped{image + r * sh, sw, a.cols + first, t.lanes}, taps + ky * step, sum...);
-      }
+// kStride: col_out / col_tap, 0: any. kTaps: kw, 0: any.
+template <size_t kColumns, size_t kStrideW, size_t kTapsW>
+struct TileShape {
+  static constexpr size_t kCols = kColumns, kStride = kStrideW, kTaps = kTapsW;
+};
+
+// kBlock neighbouring taps of an input row. Each pixel is loaded once for all of them and for output rows kFirst ...
+// kLast of the tile. tap(Index<(row - kFirst) * kBlock + kx>) is a vector.
+template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class Tap, class... V>
+HWY_INLINE void Slide(D d, Pixels pixels, const Tap& tap, V&... sum) {
+  Unrolled<(Tile::kCols - 1) * Tile::kStride + kBlock>([&](auto j) LUTRA_TILE {
+    if (pixels.Has()) {
+      const auto v = Once(pixels.Load(d));
+      Unrolled<(kLast - kFirst + 1) * kBlock>([&](auto i) LUTRA_TILE {
+        constexpr size_t kx = i % kBlock, row = kFirst + i / kBlock;
+        if constexpr (j >= kx && (j - kx) % Tile::kStride == 0 && (j - kx) / Tile::kStride < Tile::kCols) {
+          auto& s = Pick<row * Tile::kCols + (j - kx) / Tile::kStride>(sum...);
+          s = hn::MulAdd(v, tap(i), s);
+        }
+      });
     }
-    StoreTile(d, a, a.epilogue, t, sum...);
+    pixels = pixels.After(1);
   });
 }
+// The same; each row has the taps `back` floats before those of the row above it.
+template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class... V>
+HWY_INLINE void AddBlock(D d, Pixels pixels, const float* taps, size_t back, V&... sum) {
+  WithMade<(kLast - kFirst + 1) * kBlock>(
+      [&](auto i)
+          LUTRA_TILE { return Once(hn::LoadU(d, taps + (i % kBlock) * kTapBlock - (kFirst + i / kBlock) * back)); },
+      [&](const auto&... tap) LUTRA_TILE {
+        Slide<Tile, kFirst, kLast, kBlock>(
+            d, pixels, [&](auto i) LUTRA_TILE { return Pick<i>(tap...); }, sum...);
+      });
+}
+
+// All taps of an input row.
+template <class Tile, size_t kFirst, size_t kLast, class D, class Pixels, class... V>
+HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, V&... sum) {
+  const size_t back = w.kw * kTapBlock;
+  if constexpr (Tile::kStride == 0) {
+    for (size_t left = w.kw; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
+      const auto tap = hn::LoadU(d, taps);
+      Pixels p = pixels;
+      Numbered(
+          [&](auto, auto& s) LUTRA_TILE {
+            if (p.Has()) s = hn::MulAdd(p.Load(d), tap, s);
+            p.column += w.col_out;
+          },
+          sum...);
+    }
+  } else if constexpr (Tile::kTaps != 0) {
+    AddBlock<Tile, kFirst, kLast, Tile::kTaps>(d, pixels, taps, back, sum...);
+  } else {
+    size_t left = w.kw;
+    for (; left >= 4; left -= 4, taps += 4 * kTapBlock, pixels = pixels.After(4)) {
+      AddBlock<Tile, kFirst, kLast, 4>(d, pixels, taps, back, sum...);
+    }
+    if (left == 3) AddBlock<Tile, kFirst, kLast, 3>(d, pixels, taps, back, sum...);
+    if (left == 2) AddBlock<Tile, kFirst, kLast, 2>(d, pixels, taps, back, sum...);
+    if (left == 1) AddBlock<Tile, kFirst, kLast, 1>(d, pixels, taps, back, sum...);
+  }
+}
+
+// One output row of a column of tiles, one vector of channels.
+template <class Tile, class D, class Pixels>
+HWY_INLINE void RowTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
+                        const float* taps, const TileOut& t) {
+  WithAccumulators<Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
+    for (size_t ky = 0; ky < w.kh; ++ky, rows += w.row_tap, taps += w.kw * kTapBlock) {
+      if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+    }
+    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+  });
+}
+// Two, from the kh + 1 input rows that one of them meets.
+template <class Tile, class D, class Pixels>
+HWY_INLINE void PairTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
+                         const float* taps, const TileOut& t) {
+  const size_t step = w.kw * kTapBlock;
+  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
+    if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+    for (size_t ky = 1; ky < w.kh; ++ky) {
+      rows += w.row_tap;
+      taps += step;
+      if (*rows >= 0) AddRow<Tile, 0, 1>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+    }
+    rows += w.row_tap;
+    if (*rows >= 0) AddRow<Tile, 1, 1>(d, w, pixels.Row(*rows * w.in_row), taps + step, sum...);
+    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+  });
+}
+// The same of 3 x 3 taps, which stay in registers.
+template <class Tile, class D, class Pixels, class... T>
+HWY_INLINE void PairTile3x3(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
+                            const TileOut& t, const T&... tap) {
+  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
+    Unrolled<4>([&](auto ky) LUTRA_TILE {
+      if (*rows >= 0) {
+        constexpr size_t kFirst = ky == 3 ? 1 : 0, kLast = ky == 0 ? 0 : 1;
+        Slide<Tile, kFirst, kLast, 3>(
+            d, pixels.Row(*rows * w.in_row),
+            [&](auto i) LUTRA_TILE { return Pick<3 * (ky - kFirst - i / 3) + i % 3>(tap...); }, sum...);
+      }
+      rows += w.row_tap;
+    });
+    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+  });
+}
+
+// `count` output rows of a column of tiles, one vector of channels.
+template <class Tile, class D, class Pixels>
+HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const float* taps, size_t count,
+                        TileOut t) {
+  const int32_t* rows = w.rows;
+  const auto advance = [&](size_t by) LUTRA_TILE {
+    rows += by * w.row_out;
+    count -= by;
+    t.y += At(by, t.row_step);
+    t.row += by * t.pixel_row_step;
+  };
+  if constexpr (kPairs && Tile::kStride == 1) {
+    if (w.row_out == w.row_tap && w.kh > 1) {
+      if constexpr (Tile::kTaps == 3) {
+        if (w.kh == 3) {
+          WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps + i * kTapBlock)); },
+                      [&](const auto&... tap) LUTRA_TILE {
+                        while (count > 1) {
+                          PairTile3x3<Tile>(d, a, w, pixels, rows, t, tap...);
+                          advance(2);
+                        }
+                      });
+        }
+      }
+      while (count > 1) {
+        PairTile<Tile>(d, a, w, pixels, rows, taps, t);
+        advance(2);
+      }
+    }
+  }
+  while (count != 0) {
+    RowTile<Tile>(d, a, w, pixels, rows, taps, t);
+    advance(1);
+  }
+}
+
+// The columns of the next tile of `left` columns: 7 (widths of networks are 7 x 2^n), or 4 where that wastes fewer.
+constexpr size_t ColumnsOfTile(size_t left) { return left <= 4 || left == 8 || left == 12 ? 4 : 7; }
+
+template <class Tile, class D>
+HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float* image, size_t x, const float* taps,
+                        size_t count, const TileOut& t) {
+  const size_t first = x * w.col_out;
+  if constexpr (Tile::kStride != 0) {
+    const size_t steps = (Tile::kCols - 1) * Tile::kStride + w.kw;
+    const auto begin = static_cast<ptrdiff_t>(first), step = static_cast<ptrdiff_t>(w.col_tap);
+    const ptrdiff_t last = begin + At(steps - 1, step), at = (begin - w.left) * w.in_col;
+    const bool inside = begin >= w.left && last < w.right;
+    if (inside && t.lanes == hn::Lanes(d)) {
+      return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, taps, count, t);
+    }
+    if (steps <= 64 && (inside || a.g.pad == Pad::kZero)) {
+      uint64_t present = 0;
+      for (size_t i = 0; i < steps; ++i) {
+        const ptrdiff_t column = begin + At(i, step);
+        present |= uint64_t{column >= w.left && column < w.right} << i;
+      }
+      return Strip<Tile>(d, a, w, Edge{image, at, At(w.col_tap, w.in_col), present, t.lanes}, taps, count, t);
+    }
+  }
+  using Any = TileShape<Tile::kCols, Tile::kStride, 0>;
+  Strip<Any>(d, a, w, Mapped{image, w.in_col, w.cols + first, w.col_tap, t.lanes}, taps, count, t);
+}
+
+// Output rows [0, rows) and columns [0, cols) of w, channels [c_begin, c_end), whose first outputs are at y.
+template <class D>
+HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const float* image, size_t c_base,
+                           size_t c_begin, size_t c_end, size_t rows, size_t cols, char* y, size_t pixel) {
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  const size_t block_taps = w.kh * w.kw * kTapBlock;
+  const size_t stride = w.col_out % w.col_tap == 0 ? w.col_out / w.col_tap : kDirectTile;  // or whatever is above 2
+  TileOut t{};
+  t.step = w.out_col;
+  t.row_step = w.out_row;
+  t.pixel_step = w.pixel_col;
+  t.pixel_row_step = w.pixel_row;
+  for (size_t x = 0; x < cols;) {
+    const size_t columns = stride > 2 ? 4 : ColumnsOfTile(cols - x);
+    t.pixels = HWY_MIN(columns, cols - x);
+    t.row = pixel + x * w.pixel_col;
+    for (size_t c = c_begin; c < c_end; c += hn::Lanes(d)) {
+      t.lanes = HWY_MIN(hn::Lanes(d), c_end - c);
+      t.channel = c;
+      t.y = y + At(x, w.out_col) + static_cast<ptrdiff_t>(c) * size;
+      const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
+      const float* const from = image + (c - c_base);
+      if (stride > 2) {
+        StripAt<TileShape<4, 0, 0>>(d, a, w, from, x, taps, rows, t);
+      } else if (stride == 2) {
+        if (columns == 7) {
+          StripAt<TileShape<7, 2, 0>>(d, a, w, from, x, taps, rows, t);
+        } else {
+          StripAt<TileShape<4, 2, 0>>(d, a, w, from, x, taps, rows, t);
+        }
+      } else if (columns == 4) {
+        StripAt<TileShape<4, 1, 0>>(d, a, w, from, x, taps, rows, t);
+      } else if (w.kw == 3) {
+        StripAt<TileShape<7, 1, 3>>(d, a, w, from, x, taps, rows, t);
+      } else if (w.kw == 5) {
+        StripAt<TileShape<7, 1, 5>>(d, a, w, from, x, taps, rows, t);
+      } else {
+        StripAt<TileShape<7, 1, 0>>(d, a, w, from, x, taps, rows, t);
+      }
+    }
+    x += columns;
+  }
+}
+
+// One axis: how many of its outputs are taken together, every so many, that neighbours among them share input.
+constexpr size_t PhasesOf(size_t stride, size_t dil) { return stride == 1 && dil <= kMostPhases ? dil : 1; }
 
 // Rows of the image of channels [c_begin, c_end), dense and as f32. kType: the image's.
 template <DType kType>
@@ -252,32 +467,45 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
     image = static_cast<const float*>(scratch) - At(range.begin, sh);
     c_base = piece.c_begin;
   }
-  // Rows innermost: a vector's taps, and the rows that neighbouring output rows share, stay in L1. Not so where the
-  // taps alone fill it.
-  const size_t block_taps = a.kh * a.kw * kTapBlock;
-  const size_t block_rows = block_taps * sizeof(float) <= 16384 ? piece.y_end - piece.y_begin : 1;
-  const size_t last_column = (kDirectTile - 1) * a.g.stride_w + (a.kw - 1) * a.g.dil_w;
-  char* const y_image = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
-  TileOut t{};
-  t.step = a.out.sw * size;
-  for (size_t y_block = piece.y_begin; y_block < piece.y_end; y_block += block_rows) {
-    for (size_t x = 0; x < a.out.w; x += kDirectTile) {
-      const size_t first = x * a.g.stride_w;
-      const ptrdiff_t in_image = static_cast<ptrdiff_t>(first) - a.g.left;
-      const bool columns_inside =
-          x + kDirectTile <= a.out.w && in_image >= 0 && static_cast<size_t>(in_image) + last_column < a.in.w;
-      t.pixels = HWY_MIN(kDirectTile, a.out.w - x);
-      for (size_t c = piece.c_begin; c < piece.c_end; c += hn::Lanes(d)) {
-        t.lanes = HWY_MIN(hn::Lanes(d), piece.c_end - c);
-        t.channel = c;
-        const bool inside = columns_inside && t.lanes == hn::Lanes(d);
-        const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
-        for (size_t y = y_block; y < y_block + block_rows; ++y) {
-          t.row = (piece.n * a.out.h + y) * a.out.w + x;
-          t.y = y_image + (At(y, a.out.sh) + At(x, a.out.sw) + static_cast<ptrdiff_t>(c)) * size;
-          NhwcTile(d, a, image + (c - c_base), sh, sw, a.rows + y * a.g.stride_h, x, inside, taps, t);
-        }
+  const size_t phases_h = PhasesOf(a.g.stride_h, a.g.dil_h), phases_w = PhasesOf(a.g.stride_w, a.g.dil_w);
+  char* const out = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
+  for (size_t fy = 0; fy < phases_h; ++fy) {
+    for (size_t fx = 0; fx < phases_w; ++fx) {
+      const size_t y = piece.y_begin + fy, x = fx;
+      if (y >= piece.y_end || x >= a.out.w) continue;
+      size_t rows = (piece.y_end - y + phases_h - 1) / phases_h, cols = (a.out.w - x + phases_w - 1) / phases_w;
+      Walk w;
+      w.rows = a.rows + y * a.g.stride_h;
+      w.cols = a.cols + x * a.g.stride_w;
+      w.row_out = a.g.stride_h * phases_h;
+      w.col_out = a.g.stride_w * phases_w;
+      w.row_tap = a.g.dil_h;
+      w.col_tap = a.g.dil_w;
+      w.kh = a.kh;
+      w.kw = a.kw;
+      w.in_row = sh;
+      w.in_col = sw;
+      w.out_row = At(phases_h, a.out.sh) * size;
+      w.out_col = At(phases_w, a.out.sw) * size;
+      w.pixel_row = phases_h * a.out.w;
+      w.pixel_col = phases_w;
+      w.left = a.g.left - static_cast<ptrdiff_t>(x * a.g.stride_w);
+      w.right = w.left + static_cast<ptrdiff_t>(a.in.w);
+      // A column of taps is a row of the image that is turned. Its tiles may read rows beyond those of the piece.
+      if (a.kw == 1 && a.kh != 1 && (a.staged || a.in.type == DType::kF32)) {
+        std::swap(w.rows, w.cols);
+        std::swap(w.row_out, w.col_out);
+        std::swap(w.row_tap, w.col_tap);
+        std::swap(w.kh, w.kw);
+        std::swap(w.in_row, w.in_col);
+        std::swap(w.out_row, w.out_col);
+        std::swap(w.pixel_row, w.pixel_col);
+        std::swap(rows, cols);
+        w.left = a.g.top - static_cast<ptrdiff_t>(y * a.g.stride_h);
+        w.right = w.left + static_cast<ptrdiff_t>(a.in.h);
       }
+      WalkStrips(d, a, w, image, c_base, piece.c_begin, piece.c_end, rows, cols,
+                 out + (At(y, a.out.sh) + At(x, a.out.sw)) * size, (piece.n * a.out.h + y) * a.out.w + x);
     }
   }
   return HWY_TARGET;
@@ -386,7 +614,7 @@ HWY_INLINE void NchwTile(D d, const DepthwiseArgs& a, const depthwise::NchwScrat
         }
       }
     }
-    StoreTile(d, a, e, t, sum...);
+    StoreTile<kDirectTile>(d, a, e, t, sum...);
   });
 }
 

@@ -98,6 +98,7 @@ inline void SeparableBlock(const DepthwiseArgs& a, const depthwise::SeparableTas
     pass.out = ImageView{to, a.out.type, 1, pass.task_rows, cols, channels, 0, a.out.sh, a.out.sw, a.out.sc};
     pass.epilogue = EpilogueFrom(a.epilogue, (piece.n * a.out.h + piece.y_begin + y) * a.out.w + x, c);
     pass.rows = row_map + y * a.g.stride_h;
+    pass.g.top = -static_cast<int>(y * a.g.stride_h);
     run(&pass, 0, scratch + s.work);
   }
 }
