@@ -86,6 +86,14 @@ using DepthwiseKernelFn = int64_t (*)(const DepthwiseArgs* args, size_t task, vo
 inline size_t FftProblems(const DepthwiseArgs& a) {
   return a.out.n * a.plan->fft_rows.tiles * a.plan->fft_columns.tiles;
 }
+// But blocks innermost where images leave the caches and two blocks share the lines of a pixel: 1.1 to 2 times as fast,
+// median 1.5 (224 x 224 and 320 x 320, C = 32 ... 256, 13 x 13 taps, Zen 4); where they share none, 0.8 to 1.2 times.
+inline bool FftBlocksInnermost(const DepthwiseArgs& a) {
+  constexpr size_t kManyTiles = 9, kLine = 64;
+  if (a.layout != Layout::kNhwc || a.plan->fft_rows.tiles * a.plan->fft_columns.tiles < kManyTiles) return false;
+  const size_t size = SizeOf(a.in.type), pixel = static_cast<size_t>(a.in.sw) * size;
+  return (reinterpret_cast<uintptr_t>(a.in.data) | pixel | kTapBlock * size) % kLine != 0;
+}
 // The times of the circles' points.
 inline const int32_t* ColumnTimes(const DepthwiseArgs& a) { return a.cols + a.plan->cols; }
 inline const int32_t* RowTimes(const DepthwiseArgs& a) { return ColumnTimes(a) + a.plan->fft_columns.points; }

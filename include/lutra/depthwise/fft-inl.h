@@ -264,6 +264,10 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
   const fft::Circle rb = fft::CircleOf(a.plan->fft_rows.points), cb = fft::CircleOf(a.plan->fft_columns.points);
   const size_t per_task = depthwise::Packed(a.out.c, kTapBlock), packed = depthwise::Packed(a.out.c, kFftLanes);
   const size_t problems = depthwise::FftProblems(a), chunks = (problems + per_task - 1) / per_task;
+  if (depthwise::FftBlocksInnermost(a)) {
+    const size_t blocks = (a.out.c + kTapBlock - 1) / kTapBlock;
+    task = task % blocks * chunks + task / blocks;
+  }
   const size_t c_begin = task / chunks * kTapBlock, c_end = HWY_MIN(c_begin + kTapBlock, a.out.c);
   const size_t begin = task % chunks * per_task, end = HWY_MIN(begin + per_task, problems);
   // One channel without gaps is a plane.
