@@ -116,7 +116,7 @@ inline size_t TablesPayFrom(const GemmCall& c, const SumsKernel& k) {
   if (f.bits == 1) return from(k.dot ? Cost{16, 1920} : Cost{13, 1700});
   if (ternary && k.dot) return from(SumsMayMix(c) && k.vector_bytes == 64 ? Cost{12, 6600} : Cost{22, 3300});
   if (ternary) return from({17, 3700});
-  return k.dot ? SIZE_MAX : from({24, 4100});
+  return k.dot ? SIZE_MAX : from({24, 4096});
 }
 inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
   return RowsOf(c) >= TablesPayFrom(c, kernels.sums_table);
