@@ -254,9 +254,11 @@ TEST(RankOne, IsFoundWhereRoundingIsAllThatDiffers) {
   }
   // A Gaussian, computed in double.
   Floats gaussian(51 * 51);
-  for (size_t i = 0; i < gaussian.size(); ++i) {
-    const double y = static_cast<double>(i / 51) - 25, x = static_cast<double>(i % 51) - 25;
-    gaussian[i] = static_cast<float>(std::exp(-(x * x + y * y) / 128) / (128 * 3.14159265358979));
+  for (int y = -25; y <= 25; ++y) {
+    for (int x = -25; x <= 25; ++x) {
+      const double square = x * x + y * y;
+      gaussian[static_cast<size_t>((y + 25) * 51 + x + 25)] = static_cast<float>(std::exp(-square / 128));
+    }
   }
   EXPECT_TRUE(IsSeparable(gaussian, 1, 51, 51));
   EXPECT_TRUE(IsSeparable(Floats(2 * 9, 0.25f), 2, 3, 3));
