@@ -254,10 +254,11 @@ TEST(RankOne, IsFoundWhereRoundingIsAllThatDiffers) {
   }
   // A Gaussian, computed in double.
   Floats gaussian(51 * 51);
+  size_t at = 0;
   for (int y = -25; y <= 25; ++y) {
     for (int x = -25; x <= 25; ++x) {
       const double square = x * x + y * y;
-      gaussian[static_cast<size_t>((y + 25) * 51 + x + 25)] = static_cast<float>(std::exp(-square / 128));
+      gaussian[at++] = static_cast<float>(std::exp(-square / 128));
     }
   }
   EXPECT_TRUE(IsSeparable(gaussian, 1, 51, 51));
