@@ -8,8 +8,8 @@
 //         9 are such loads. A table takes one store per slot, which many rows of w must share. The multiplier idles:
 //         where it has a 4-way dot of 64 bytes, it takes about half of the panels meanwhile, 2,048 in 19 cycles.
 //
-// Loop: 32 rows of x > a block of panels > a pass of 64 bits a row of w (sums_pass-inl.h) > all rows of the block, whose
-// 16-bit sums stay in L2.
+// Loop: 32 rows of x > a block of panels > a pass of 64 bits a row of w (sums_pass-inl.h) > all rows of the block,
+// whose 16-bit sums stay in L2.
 #if defined(LUTRA_GEMM_SUMS_TABLE_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LUTRA_GEMM_SUMS_TABLE_INL_H_
 #undef LUTRA_GEMM_SUMS_TABLE_INL_H_
