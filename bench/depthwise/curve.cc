@@ -5,13 +5,6 @@
 
 namespace bench { namespace {
 
-// A run with the context it needs.
-struct OwnRun {
-  lutra::Context context;
-  ConvRun run;
-  OwnRun(const ConvRunShape& s, lutra::ConvAlgo algo) : run(s, lutra::Layout::kNhwc, algo, context) { run.Check(); }
-};
-
 // smaller: the kernel whose time is vs_smaller of this one's, or 0.
 void Add(const char* axis, const ConvRunShape& s, size_t smaller) {
   Register(Format("curve/%s/%zux%zux%zu/K:%zu", axis, s.h, s.h, s.c, s.k), false, [=](Bench& b) {
@@ -22,12 +15,13 @@ void Add(const char* axis, const ConvRunShape& s, size_t smaller) {
     row.bounds.push_back(b.Against(Limit::kFma, run.macs()));
     const bool transforms = run.plan().algo() == lutra::ConvAlgo::kFft;
     row.note = Format("target=%s chosen=%s", lutra::TargetName(b.context.last_target()), transforms ? "fft" : "direct");
-    OwnRun direct(s, lutra::ConvAlgo::kDirect), fft(s, lutra::ConvAlgo::kFft);
+    OwnRun direct(s, lutra::Layout::kNhwc, lutra::ConvAlgo::kDirect);
+    OwnRun fft(s, lutra::Layout::kNhwc, lutra::ConvAlgo::kFft);
     row.rivals.push_back(direct.run.AsPiece("direct"));
     row.rivals.push_back(fft.run.AsPiece("fft"));
     std::unique_ptr<OwnRun> before;
     if (smaller != 0) {
-      before = std::make_unique<OwnRun>(ConvRunShape{s.h, s.c, smaller}, lutra::ConvAlgo::kAuto);
+      before = std::make_unique<OwnRun>(ConvRunShape{s.h, s.c, smaller}, lutra::Layout::kNhwc, lutra::ConvAlgo::kAuto);
       Piece piece = before->run.AsPiece("smaller");
       piece.work = run.macs();  // times are compared, not rates
       row.rivals.push_back(std::move(piece));

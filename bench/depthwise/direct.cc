@@ -1,40 +1,57 @@
-// Direct depthwise convolution, f32, stride 1, same padding. Multiply-adds count every tap of every output, also those
-// in the padding.
+// Direct depthwise convolution, f32, same padding: squares, bands, stride 2, dilation. Multiply-adds count every tap of
+// every output, also those in the padding. vs_dense: the rate over that of the same taps with stride 1 and dilation 1.
 #include "bench/depthwise/conv_run.h"
 
 namespace bench { namespace {
 
+constexpr lutra::Layout kNhwc = lutra::Layout::kNhwc, kNchw = lutra::Layout::kNchw;
+
+std::string NameOf(const ConvRunShape& s, lutra::Layout layout) {
+  const std::string taps = s.k == s.kw ? Format("%zu", s.k) : Format("%zux%zu", s.k, s.kw);
+  std::string name =
+      Format("direct/%zux%zux%zu/K:%s/%s", s.h, s.h, s.c, taps.c_str(), layout == kNhwc ? "nhwc" : "nchw");
+  if (s.stride != 1) name += Format("/stride:%zu", s.stride);
+  if (s.dil != 1) name += Format("/dilation:%zu", s.dil);
+  return name;
+}
+
 void Add(const ConvRunShape& s, lutra::Layout layout, bool all) {
-  const bool nhwc = layout == lutra::Layout::kNhwc;
-  const std::string name = Format("direct/%zux%zux%zu/K:%zu/%s", s.h, s.h, s.c, s.k, nhwc ? "nhwc" : "nchw");
-  Register(name, all, [=](Bench& b) {
+  Register(NameOf(s, layout), all, [=](Bench& b) {
     ConvRun run(s, layout, lutra::ConvAlgo::kDirect, b.context);
     run.Check();
     Row row;
     row.op = run.AsPiece("lutra");
     row.bounds.push_back(b.Against(Limit::kFma, run.macs()));
     row.note = Format("target=%s", lutra::TargetName(b.context.last_target()));
-    std::unique_ptr<ConvRun> other;
-    lutra::Context alone;
-    if (all || !nhwc) {
-      other = std::make_unique<ConvRun>(s, all ? layout : lutra::Layout::kNhwc, lutra::ConvAlgo::kDirect, alone);
-      other->Check();
-      row.rivals.push_back(other->AsPiece(all ? "1thread" : "nhwc"));
-    }
+    std::vector<std::unique_ptr<OwnRun>> others;
+    const auto beside = [&](const char* name, const ConvRunShape& shape, lutra::Layout its_layout) {
+      others.push_back(std::make_unique<OwnRun>(shape, its_layout, lutra::ConvAlgo::kDirect));
+      row.rivals.push_back(others.back()->run.AsPiece(name));
+    };
+    if (all) beside("1thread", s, layout);
+    if (!all && layout == kNchw) beside("nhwc", s, kNhwc);
+    if (!all && (s.stride != 1 || s.dil != 1)) beside("dense", {s.h, s.c, s.k, s.kw}, layout);
     std::vector<std::unique_ptr<ConvPeer>> peers;
-    if (nhwc) peers = run.Peers(b.team.workers(), &row);
+    if (layout == kNhwc) peers = run.Peers(b.team.workers(), &row);
     b.Time(std::move(row));
   });
 }
 
 [[maybe_unused]] const bool registered = [] {
-  constexpr ConvRunShape kShapes[] = {{56, 96, 3},   {56, 96, 5},   {56, 96, 7},   {28, 192, 7},  {14, 384, 7},
-                                      {7, 768, 7},   {56, 96, 9},   {56, 128, 13}, {7, 1024, 13}, {14, 512, 27},
-                                      {28, 256, 29}, {56, 128, 31}, {56, 96, 51}};
+  constexpr ConvRunShape kShapes[] = {{56, 96, 3},     {56, 96, 5},    {56, 96, 7},   {28, 192, 7},    {14, 384, 7},
+                                      {7, 768, 7},     {56, 96, 9},    {56, 128, 13}, {7, 1024, 13},   {14, 512, 27},
+                                      {28, 256, 29},   {56, 128, 31},  {56, 96, 51},  {56, 96, 1, 11}, {56, 96, 11, 1},
+                                      {56, 96, 1, 21}, {56, 96, 21, 1}};
   for (const ConvRunShape& s : kShapes) {
-    Add(s, lutra::Layout::kNhwc, false);
-    Add(s, lutra::Layout::kNhwc, true);
-    Add(s, lutra::Layout::kNchw, false);
+    Add(s, kNhwc, false);
+    Add(s, kNhwc, true);
+    Add(s, kNchw, false);
+  }
+  constexpr size_t kSteps[][2] = {{2, 1}, {1, 2}, {1, 3}};  // stride, dilation
+  for (const auto& [stride, dil] : kSteps) {
+    for (const size_t k : {size_t{3}, size_t{5}, size_t{7}}) {
+      for (const lutra::Layout layout : {kNhwc, kNchw}) Add({56, 96, k, k, stride, dil}, layout, false);
+    }
   }
   return true;
 }();
