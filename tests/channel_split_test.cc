@@ -25,9 +25,9 @@ struct Inception {
         square(Make(square_taps, 3, 3, 7)),
         row(Make(row_taps, 1, 11, 5)),
         col(Make(col_taps, 11, 1, 8)),
-        square_plan(square, kH, kW, layout),
-        row_plan(row, kH, kW, layout),
-        col_plan(col, kH, kW, layout) {
+        square_plan(square, kH, kW, layout, ConvAlgo::kDirect),
+        row_plan(row, kH, kW, layout, ConvAlgo::kDirect),
+        col_plan(col, kH, kW, layout, ConvAlgo::kDirect) {
     Random random(9);
     for (float& v : bias) v = random.Value();
     branches = {{0, 12, nullptr, 0, 0, {}},          {12, 19, &square_plan, 0, 0, Bias(12)},

@@ -267,7 +267,7 @@ TEST_P(Direct, StridesOfZeroAreReadAsTheyAre) {
   ConstImageView shared = Nchw(static_cast<const float*>(taps.data()), 1, 1, 3, 3);
   shared.c = kC;
   shared.sc = 0;
-  const DepthwisePlan plan(DepthwiseKernel(shared), kH, kW, Layout::kNchw);
+  const DepthwisePlan plan(DepthwiseKernel(shared), kH, kW, Layout::kNchw, ConvAlgo::kDirect);
   const ImageBuffer in(Layout::kNchw, 1, kH, kW, 1), out(Layout::kNchw, 1, kH, kW, kC);
   in.Randomize(5);
   ConstImageView wide = in.in();

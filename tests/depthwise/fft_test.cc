@@ -291,22 +291,25 @@ TEST_P(Fft, ALoudOrBrokenChannelDisturbsNoOther) {
 TEST_P(Fft, InPlaceGivesTheSameBits) {
   LUTRA_NEEDS_TRANSFORMS();
   TargetContext context(GetParam(), Serial(), kScratch);
-  for (const size_t channels : {3u, 32u, 35u}) {
-    const FftCase t{2, 13, 17, channels, 7, 10, {}, channels};
-    const Problem p(t);
-    ASSERT_TRUE(p.plan.in_place_ok());
-    EXPECT_EQ(p.plan.scratch_per_worker(true), p.plan.scratch_per_worker());
-    const ImageBuffer want = p.Out(t), image(Layout::kNhwc, t.n, t.h, t.w, channels);
-    for (size_t n = 0; n < t.n; ++n) {
-      for (size_t y = 0; y < t.h; ++y) {
-        for (size_t x = 0; x < t.w; ++x) {
-          for (size_t c = 0; c < channels; ++c) image.At(n, y, x, c) = p.in.At(n, y, x, c);
+  for (const Layout layout : {Layout::kNhwc, Layout::kNchw}) {
+    for (const size_t channels : {1u, 3u, 20u, 35u}) {
+      for (const size_t w : {17u, 110u}) {  // one tile, several
+        const FftCase t{2, 13, w, channels, 7, 10, {}, channels, layout};
+        const Problem p(t);
+        ASSERT_TRUE(p.plan.in_place_ok());
+        const ImageBuffer want = p.Out(t), image(layout, t.n, t.h, t.w, channels);
+        for (size_t n = 0; n < t.n; ++n) {
+          for (size_t y = 0; y < t.h; ++y) {
+            for (size_t x = 0; x < t.w; ++x) {
+              for (size_t c = 0; c < channels; ++c) image.At(n, y, x, c) = p.in.At(n, y, x, c);
+            }
+          }
         }
+        DepthwiseConv2d(p.plan, p.in.in(), want.view(), context);
+        DepthwiseConv2d(p.plan, image.in(), image.view(), context);
+        ASSERT_TRUE(image.SameAs(want)) << channels << ' ' << w;
       }
     }
-    DepthwiseConv2d(p.plan, p.in.in(), want.view(), context);
-    DepthwiseConv2d(p.plan, image.in(), image.view(), context);
-    ASSERT_TRUE(image.SameAs(want));
   }
 }
 
@@ -402,7 +405,7 @@ TEST(DepthwiseFftPlan, SizesShareSpectra) {
       }
     }
   }
-  EXPECT_GE(shared, 8u);
+  EXPECT_GE(shared, 3u);
   // Nothing to share: another plan's algorithm, taps that do not meet the smaller image.
   EXPECT_EQ(DepthwisePlan(p.plan, 20, 20, ConvAlgo::kDirect).parts().spectra.bytes(), 0u);
   EXPECT_NE(DepthwisePlan(p.plan, 3, 3, ConvAlgo::kFft).parts().spectra.data(), spectra);
@@ -418,7 +421,7 @@ TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
   };
   for (const size_t size : {14u, 28u, 56u}) {
     EXPECT_EQ(plan_for(size, 3).algo(), ConvAlgo::kDirect) << size;
-    for (const size_t k : {7u, 13u, 31u}) EXPECT_EQ(plan_for(size, k).algo(), ConvAlgo::kFft) << size << ' ' << k;
+    for (const size_t k : {9u, 13u, 31u}) EXPECT_EQ(plan_for(size, k).algo(), ConvAlgo::kFft) << size << ' ' << k;
   }
   const DepthwisePlan large = plan_for(56, 31);
   EXPECT_EQ(large.parts().fft_rows.points, 72);
@@ -431,8 +434,8 @@ TEST(DepthwiseFftPlan, IsChosenForLargeKernelsAndSaysWhy) {
   EXPECT_NE(Explain(plan_for(56, 3)).find("fft: not chosen: the kernel is small"), std::string::npos);
   const DepthwisePlan tiled = plan_for(200, 31);
   EXPECT_EQ(tiled.algo(), ConvAlgo::kFft);
-  EXPECT_FALSE(tiled.in_place_ok());
-  EXPECT_NE(Explain(tiled).find("not possible: there are several tiles"), std::string::npos);
+  EXPECT_TRUE(tiled.in_place_ok());
+  EXPECT_GE(tiled.scratch_per_worker(true), tiled.scratch_per_worker() + 200 * 200 * 16 * sizeof(float));
   const auto refusal = [&](size_t size, size_t k, ConvGeometry g) {
     return FailureOf([&] { (void)plan_for(size, k, ConvAlgo::kFft, Layout::kNhwc, g); });
   };

@@ -97,9 +97,11 @@ inline bool FftBlocksInnermost(const DepthwiseArgs& a) {
 // The times of the circles' points.
 inline const int32_t* ColumnTimes(const DepthwiseArgs& a) { return a.cols + a.plan->cols; }
 inline const int32_t* RowTimes(const DepthwiseArgs& a) { return ColumnTimes(a) + a.plan->fft_columns.points; }
+// In place, several tiles: a task is a block of an image, which it copies first.
+inline bool FftStaged(const DepthwiseArgs& a) { return a.staged && FftProblems(a) > a.out.n; }
 inline size_t FftTasks(const DepthwiseArgs& a) {
-  const size_t per_task = Packed(a.out.c, kTapBlock);
-  return (a.out.c + kTapBlock - 1) / kTapBlock * ((FftProblems(a) + per_task - 1) / per_task);
+  const size_t per_task = Packed(a.out.c, kTapBlock), blocks = (a.out.c + kTapBlock - 1) / kTapBlock;
+  return blocks * (FftStaged(a) ? a.out.n : (FftProblems(a) + per_task - 1) / per_task);
 }
 
 // `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.

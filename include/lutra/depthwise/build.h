@@ -342,8 +342,8 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   p.reason = choice.reason;
   p.against = choice.against;
   p.separable = choice.separable;
-  p.in_place_ok = p.out_h == h && p.out_w == w && !(transforms && by_fft.rows.tiles * by_fft.columns.tiles > 1);
-  p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.out_h == h && p.out_w == w;
+  p.in_place_ok = p.out_h == h && p.out_w == w;
+  p.pointwise = kernel.h == 1 && kernel.w == 1 && rows.padded == h && cols.padded == w && p.in_place_ok;
   auto* const map = static_cast<int32_t*>(p.memory.data());
   FillMap(vertical, rows, map);
   FillMap(horizontal, cols, map + rows.mapped);
@@ -377,7 +377,11 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     p.spectra = by_fft.shares ? like->spectra : MakeSpectra<kTargets>(kernel, shape, by_fft, executor);
     const size_t scratch = FftScratchBytes(by_fft.rows, by_fft.columns);
     p.scratch = std::max(p.scratch, scratch);
-    p.scratch_in_place = std::max(p.scratch_in_place, scratch);
+    if (p.in_place_ok) {
+      const bool tiles = by_fft.rows.tiles * by_fft.columns.tiles > 1;
+      const size_t copy = internal::CheckedSize(what, h, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
+      p.scratch_in_place = std::max(p.scratch_in_place, scratch + (tiles ? copy : 0));
+    }
   }
   if (!kernel.integer && layout == Layout::kNhwc && p.algo != ConvAlgo::kSeparable) {
     const size_t task_rows = NhwcTaskRows(p.out_h);
@@ -424,10 +428,7 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
                 static_cast<double>(plan.out_h()) * static_cast<double>(plan.out_w()) * static_cast<double>(plan.c()) *
                     static_cast<double>(k.h()) * static_cast<double>(k.w()),
                 plan.scratch_per_worker(), plan.scratch_per_worker(true),
-                plan.in_place_ok() ? ""
-                : plan.out_h() == plan.h() && plan.out_w() == plan.w()
-                    ? " (not possible: there are several tiles)"
-                    : " (not possible: the output has another size)");
+                plan.in_place_ok() ? "" : " (not possible: the output has another size)");
   return text;
 }
 

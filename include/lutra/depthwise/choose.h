@@ -31,26 +31,41 @@ constexpr FftLine ColumnLine(const DepthwiseShape& s) {
   return {s.h, s.out_h, s.kh, s.out_h > 1 ? g.stride_h : 1, g.dil_h, g.top, g.pad};
 }
 
-// Time of a block of channels in ns, fitted to times of both algorithms on images of 5 to 80 pixels and kernels of 3
-// to 31, spectra in L3 (Zen 4, 64-byte vectors; the same shapes are chosen right with 32-byte ones, where both are
-// slower). Wrong choices cost up to a fifth, bands of K x 1 up to 1.4 times.
+// Costs: time of 16 channels of an image in ns, fitted to times on images of 5 to 80 pixels and kernels of 3 to 31,
+// spectra in L3, memory of 64-byte lines (Zen 4, 64-byte vectors; the same shapes are chosen right with 32-byte ones,
+// where all are slower). bench/choose.py shows what wrong choices cost.
 //
-// A tap that is walked over without meeting the image costs an eighth; a tile has 8 columns, used or not, and one that
-// meets a border takes a fifth longer.
+// What channels below or beside whole vectors cost; by transforms, `shared` problems fill a vector.
+constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
+  return static_cast<double>((s.c * shared + 15) / 16 * 16) / static_cast<double>(s.c * shared);
+}
+// A tap that is walked over without meeting the image costs a sixteenth. Planes load each pixel for each tap, and have
+// idle lanes behind each row.
 constexpr double DirectCost(const DepthwiseShape& s) {
   const double inside = TapsOf(ColumnLine(s)).mean * TapsOf(RowLine(s)).mean;
   const double walked = static_cast<double>(s.kh * s.kw);
-  const size_t columns = (s.out_w + 7) / 8 * 8;
-  const auto outputs = static_cast<double>(s.out_h * columns);
-  return 0.28 * (s.out_w < 16 ? 1.2 : 1.0) * outputs * (7 + inside + (walked - inside) / 8);
+  const double taps = inside + (walked - inside) / 16;
+  const bool steps = s.geometry.stride_w > 1 || s.geometry.dil_h > 1 || s.geometry.dil_w > 1;
+  if (s.layout == Layout::kNchw) {
+    const double narrow = s.out_w <= 16 ? 1.7 : s.out_w <= 32 ? 1.2 : 1.0;
+    return 0.6 * (steps ? 1.5 : 1.0) * narrow * static_cast<double>(s.out_h * ((s.out_w + 15) / 16 * 16)) * (7 + taps);
+  }
+  return IdleLanes(s) * (0.28 * (steps ? 1.3 : 1.0) * static_cast<double>(s.out_h * s.out_w) * (3 + taps) + 80);
 }
-// The larger transforms leave L2, those of several parts make one pass more, and the longest leave L3.
-constexpr double FftCost(const FftAxis& rows, const fft::Circle& row, const FftAxis& columns,
+// Planes turn into lanes best where a tile has whole rows. The larger transforms leave L2, those of several parts make
+// one pass more, and the longest leave L3.
+constexpr double FftCost(const DepthwiseShape& s, const FftAxis& rows, const fft::Circle& row, const FftAxis& columns,
                          const fft::Circle& column) {
   const auto points = static_cast<double>(column.Size() * row.Columns());
   const double point = 11.5 + std::min(points, 4500.0) / 500 + (row.parts > 1 ? 2 : 0) + (column.parts > 1 ? 2 : 0) +
                        std::min(std::max(points - 18000, 0.0) / 300, 180.0);
-  return static_cast<double>(rows.tiles * columns.tiles) * (500 + points * point);
+  const size_t tiles = rows.tiles * columns.tiles;
+  return IdleLanes(s, std::min(tiles, Packed(s.c, kTapBlock))) *
+         (s.layout == Layout::kNhwc ? 1.0
+          : rows.tiles > 1          ? 2.0
+                                    : 1.25) *
+         (tiles > 1 ? 1.15 : 1.0) *  // several can't run in place
+         static_cast<double>(tiles) * (250 + points * point);
 }
 
 // How kFft would cut the image; reason: why it can't run, null where it can.
@@ -76,7 +91,7 @@ constexpr FftPlan FftPlanOf(const DepthwiseShape& s) {
     if (by_columns.points == 0) continue;
     for (size_t k = 0; k < fft::kCircles; ++k) {
       if (by_rows[k].points == 0) continue;
-      const double cost = FftCost(by_rows[k], fft::CircleAt(k), by_columns, fft::CircleAt(i));
+      const double cost = FftCost(s, by_rows[k], fft::CircleAt(k), by_columns, fft::CircleAt(i));
       if (best.reason == nullptr && cost >= best.cost) continue;
       best = {by_rows[k], by_columns, cost, nullptr};
     }
@@ -96,7 +111,7 @@ constexpr FftPlan Sharing(const FftPlan& best, const DepthwiseShape& s, const Ff
   }
   FftPlan p{AxisOf(row, row_taps, other.rows.points), AxisOf(column, column_taps, other.columns.points), 0, nullptr};
   if (p.rows.points == 0 || p.columns.points == 0) return best;
-  p.cost = FftCost(p.rows, fft::CircleOf(p.rows.points), p.columns, fft::CircleOf(p.columns.points));
+  p.cost = FftCost(s, p.rows, fft::CircleOf(p.rows.points), p.columns, fft::CircleOf(p.columns.points));
   p.shares = p.cost <= 1.25 * best.cost;
   return p.shares ? p : best;
 }
@@ -108,10 +123,6 @@ constexpr const char* WhyNotSeparable(const DepthwiseShape& s) {
   if (s.h * s.w * s.out_h * s.out_w == 0) return "the image is empty";
   if (s.geometry.reweight) return "borders are re-weighted";
   return nullptr;
-}
-// Channels of a block whose lanes idle; transforms fill them with other tiles, bands and direct don't.
-constexpr double IdleLanes(const DepthwiseShape& s) {
-  return s.layout == Layout::kNhwc && s.c < 16 ? 16.0 / static_cast<double>(s.c) : 1.0;
 }
 // Time of the two bands, fitted on images of 7 to 1280 pixels beside the transforms of the same run (both also under
 // load, where transforms lose more). Padding that is not zero is read pixel by pixel; the last terms are what a task
@@ -150,7 +161,7 @@ constexpr DepthwiseChoice ChooseDepthwise(const DepthwiseShape& s, const FftPlan
   if (against == nullptr && !SeparableIsAsExact(s)) against = "the kernel is small";
   if (against == nullptr && separable.scratch > Context::kDefaultScratch) against = "it needs too much scratch";
   if (against == nullptr) {
-    if (SeparableCost(s) < (fft ? fft_plan.cost : direct * IdleLanes(s))) {
+    if (SeparableCost(s) < (fft ? fft_plan.cost : direct)) {
       return {ConvAlgo::kSeparable, "the taps are of rank one", "two bands are faster", nullptr};
     }
     against = "two bands are slower";

@@ -261,9 +261,10 @@ HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, V&.
     for (; left >= 4; left -= 4, taps += 4 * kTapBlock, pixels = pixels.After(4)) {
       AddBlock<Tile, kFirst, kLast, 4>(d, pixels, taps, back, sum...);
     }
-    if (left == 3) AddBlock<Tile, kFirst, kLast, 3>(d, pixels, taps, back, sum...);
-    if (left == 2) AddBlock<Tile, kFirst, kLast, 2>(d, pixels, taps, back, sum...);
-    if (left == 1) AddBlock<Tile, kFirst, kLast, 1>(d, pixels, taps, back, sum...);
+    if (left == 3) return AddBlock<Tile, kFirst, kLast, 3>(d, pixels, taps, back, sum...);
+    for (; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
+      AddBlock<Tile, kFirst, kLast, 1>(d, pixels, taps, back, sum...);
+    }
   }
 }
 
@@ -373,7 +374,7 @@ HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float*
       return Strip<Tile>(d, a, w, Edge{image, at, At(w.col_tap, w.in_col), present, t.lanes}, taps, count, t);
     }
   }
-  using Any = TileShape<Tile::kCols, Tile::kStride, 0>;
+  using Any = TileShape<Tile::kCols, 0, 0>;  // rare: the least code
   Strip<Any>(d, a, w, Mapped{image, w.in_col, w.cols + first, w.col_tap, t.lanes}, taps, count, t);
 }
 
@@ -399,8 +400,12 @@ HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const flo
       t.y = y + At(x, w.out_col) + static_cast<ptrdiff_t>(c) * size;
       const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
       const float* const from = image + (c - c_base);
-      if (stride > 2) {
+      // SSE2 is for CPUs older than 2008, which should get right answers and no seconds of anybody's compiler.
+      constexpr bool kOld = HWY_ARCH_X86 && HWY_TARGET == HWY_SSE2;
+      if (stride > 2 || (kOld && columns == 4)) {
         StripAt<TileShape<4, 0, 0>>(d, a, w, from, x, taps, rows, t);
+      } else if constexpr (kOld) {
+        StripAt<TileShape<7, 0, 0>>(d, a, w, from, x, taps, rows, t);
       } else if (stride == 2) {
         if (columns == 7) {
           StripAt<TileShape<7, 2, 0>>(d, a, w, from, x, taps, rows, t);

@@ -260,16 +260,25 @@ inline HWY_NOINLINE void FftRun::Back() const {
 template <class = void>
 int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
   if (args == nullptr) return HWY_TARGET;
-  const DepthwiseArgs& a = *args;
+  DepthwiseArgs a = *args;
   const fft::Circle rb = fft::CircleOf(a.plan->fft_rows.points), cb = fft::CircleOf(a.plan->fft_columns.points);
   const size_t per_task = depthwise::Packed(a.out.c, kTapBlock), packed = depthwise::Packed(a.out.c, kFftLanes);
-  const size_t problems = depthwise::FftProblems(a), chunks = (problems + per_task - 1) / per_task;
-  if (depthwise::FftBlocksInnermost(a)) {
+  const depthwise::FftScratch sizes(a.plan->fft_rows, a.plan->fft_columns, kFftLanes);
+  const bool staged = depthwise::FftStaged(a);
+  const size_t problems = depthwise::FftProblems(a);
+  const size_t chunks = staged ? a.out.n : (problems + per_task - 1) / per_task;
+  if (!staged && depthwise::FftBlocksInnermost(a)) {
     const size_t blocks = (a.out.c + kTapBlock - 1) / kTapBlock;
     task = task % blocks * chunks + task / blocks;
   }
   const size_t c_begin = task / chunks * kTapBlock, c_end = HWY_MIN(c_begin + kTapBlock, a.out.c);
-  const size_t begin = task % chunks * per_task, end = HWY_MIN(begin + per_task, problems);
+  size_t begin = task % chunks * per_task, end = HWY_MIN(begin + per_task, problems), c_base = 0;
+  if (staged) {
+    a.in = CopyChannels(a, task % chunks, c_begin, c_end, static_cast<char*>(scratch) + sizes.bytes);
+    c_base = c_begin;
+    begin = task % chunks * (problems / a.out.n);
+    end = begin + problems / a.out.n;
+  }
   // One channel without gaps is a plane.
   const bool planes = a.layout == Layout::kNchw || (a.out.c == 1 && a.in.sw == 1 && a.out.sw == 1 && a.plain);
   FftGroup g;
@@ -277,7 +286,7 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
                    g,
                    rb,
                    cb,
-                   depthwise::FftScratch(a.plan->fft_rows, a.plan->fft_columns, kFftLanes),
+                   sizes,
                    FirstPassesFor(rb.part.first),
                    FirstPassesFor(cb.part.first),
                    SecondPassesFor(rb.part.second),
@@ -288,7 +297,10 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
                    static_cast<char*>(scratch)};
   for (size_t i = begin; i < end; i += g.problems) {
     g.problems = HWY_MIN(packed, end - i);
-    for (size_t k = 0; k < g.problems; ++k) g.problem[k] = ProblemAt(a, i + k);
+    for (size_t k = 0; k < g.problems; ++k) {
+      g.problem[k] = ProblemAt(a, i + k);
+      g.problem[k].c_base = c_base;
+    }
     for (g.c = c_begin; g.c < c_end; g.c += kFftLanes) {
       g.channels = HWY_MIN(kFftLanes, c_end - g.c);
       const size_t entries = run.Forward();

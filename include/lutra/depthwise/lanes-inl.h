@@ -23,6 +23,7 @@ struct FftProblem {
   size_t n, y, x;     // image, and the tile's first output
   size_t rows, cols;  // its outputs
   int64_t top, left;  // its first output's place in the input
+  size_t c_base;      // channel at which the input begins
 };
 inline FftProblem ProblemAt(const DepthwiseArgs& a, size_t i) {
   const size_t tx = i % a.plan->fft_rows.tiles, ty = i / a.plan->fft_rows.tiles % a.plan->fft_columns.tiles;
@@ -38,6 +39,31 @@ inline FftProblem ProblemAt(const DepthwiseArgs& a, size_t i) {
   p.rows = outputs(a.plan->fft_columns.tile, a.g.stride_h, a.out.h - p.y);
   p.cols = outputs(a.plan->fft_rows.tile, a.g.stride_w, a.out.w - p.x);
   return p;
+}
+
+// Channels [c_begin, c_end) of image n, densely, to `to`: their view.
+inline HWY_NOINLINE ConstImageView CopyChannels(const DepthwiseArgs& a, size_t n, size_t c_begin, size_t c_end,
+                                                char* to) {
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.in.type));
+  const ptrdiff_t count = static_cast<ptrdiff_t>(c_end - c_begin), w = static_cast<ptrdiff_t>(a.in.w);
+  ConstImageView copy = a.in;
+  copy.data = to;
+  copy.sn = 0;  // problems keep their n
+  const bool planes = a.layout == Layout::kNchw;
+  const ptrdiff_t run = planes ? w : count;
+  const size_t outer = planes ? c_end - c_begin : a.in.h, inner = planes ? a.in.h : a.in.w;
+  const char* const from = static_cast<const char*>(a.in.data) +
+                           (At(n, a.in.sn) + static_cast<ptrdiff_t>(c_begin) * (planes ? a.in.sc : 1)) * size;
+  for (size_t i = 0; i < outer; ++i) {
+    for (size_t k = 0; k < inner; ++k, to += run * size) {
+      const ptrdiff_t at = planes ? At(i, a.in.sc) + At(k, a.in.sh) : At(i, a.in.sh) + At(k, a.in.sw);
+      std::memcpy(to, from + at * size, static_cast<size_t>(run * size));
+    }
+  }
+  copy.sc = planes ? w * static_cast<ptrdiff_t>(a.in.h) : 1;
+  copy.sw = planes ? 1 : count;
+  copy.sh = planes ? w : w * count;
+  return copy;
 }
 
 // Problems that share a vector, with the same channels [c, c + channels).
@@ -56,7 +82,7 @@ HWY_INLINE int32_t ColumnAt(const DepthwiseArgs& a, int64_t p) {
   return i < a.plan->cols ? a.cols[i] : -1;
 }
 HWY_INLINE ptrdiff_t InputAt(const DepthwiseArgs& a, const FftProblem& p, int32_t row, size_t c) {
-  return At(p.n, a.in.sn) + row * a.in.sh + static_cast<ptrdiff_t>(c) * a.in.sc;
+  return At(p.n, a.in.sn) + row * a.in.sh + static_cast<ptrdiff_t>(c - p.c_base) * a.in.sc;
 }
 
 // NHWC: rows[problem] of the image (-1: zeros), pixels [lo, hi) of each, into lanes: problem by problem.

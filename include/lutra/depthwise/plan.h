@@ -137,10 +137,11 @@ class DepthwisePlan {
   LUTRA_MEMBER size_t out_w() const { return parts_.out_w; }
   LUTRA_MEMBER Layout layout() const { return parts_.layout; }
   LUTRA_MEMBER ConvAlgo algo() const { return parts_.algo; }  // never kAuto
-  // Whether in and out may be the same view: where the output has the size of the input, and is made in one tile.
+  // Whether in and out may be the same view: where the output has the size of the input.
   LUTRA_MEMBER bool in_place_ok() const { return parts_.in_place_ok; }
   // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
-  // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many, of a tile.
+  // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many of a tile, and, in place
+  // in several tiles, their input.
   // Images of bf16 and f16, kNhwc: the rows that a task reads, some 16 and their surroundings, of up to 16 channels.
   LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false, DType in = DType::kF32) const {
     const size_t size = in_place ? parts_.scratch_in_place : parts_.scratch;
