@@ -8,6 +8,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
 #include <stdexcept>
 
 #include "bench/harness.h"
@@ -66,7 +67,7 @@ class Split {
     if (!IsRight(out_)) throw std::runtime_error("WRONG: the output differs from the reference");
   }
   // Every element of y: exact where a range is moved; else in double, with one rounding (two without FMA) per tap.
-  bool IsRight(const std::vector<float>& y) const {
+  bool IsRight(std::span<const float> y) const {
     std::vector<float> want(out_.size()), bounds(c_);
     for (size_t i = 0; i < branches_.size(); ++i) {
       const lutra::Branch& b = branches_[i];
@@ -92,7 +93,7 @@ class Split {
     for (const std::vector<float>& taps : taps_) sum += static_cast<double>(out_size_ * out_size_ * taps.size());
     return sum;
   }
-  const std::vector<float>& in() const { return in_; }
+  const AlignedFloats& in() const { return in_; }
   const float* taps(size_t i) const { return taps_[i].data(); }
 
  private:
@@ -127,7 +128,7 @@ class Split {
   SplitShape s_;
   size_t c_, out_size_;
   lutra::Context* context_;
-  std::vector<float> in_, out_;
+  AlignedFloats in_, out_;
   std::vector<std::vector<float>> taps_;  // of each part
   std::vector<std::unique_ptr<lutra::DepthwisePlan>> plans_;
   std::vector<lutra::Branch> branches_;
@@ -145,7 +146,7 @@ void Add(const std::string& name, const SplitShape& s, PeersOf* peers_of = nullp
       const double bytes = static_cast<double>(split.in().size() * sizeof(float));
       row.op = {"lutra", bytes, [&] { split(); }};
       row.note = Format("target=%s", lutra::TargetName(b.context.last_target()));
-      std::vector<float> copy(split.in().size());
+      AlignedFloats copy(split.in().size());
       row.bounds.push_back({CopyPiece(b.team, split.in().data(), copy.data(), copy.size() * sizeof(float)), bytes});
       if (split.macs() != 0) row.bounds.push_back(b.Against(Limit::kFma, split.macs()));
       std::vector<std::unique_ptr<ConvPeer>> peers;

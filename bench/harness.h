@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <functional>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,20 @@ void Register(const std::string& name, bool all_threads, std::function<void(Benc
 
 // snprintf to a string, for names.
 __attribute__((format(printf, 1, 2))) std::string Format(const char* format, ...);
+
+// Memory as engines and the peers hold tensors: from the beginning of a cache line.
+template <class T>
+struct LineAllocator {
+  using value_type = T;
+  LineAllocator() = default;
+  template <class U>
+  LineAllocator(const LineAllocator<U>&) {}
+  T* allocate(size_t count) { return static_cast<T*>(::operator new (count * sizeof(T), std::align_val_t{64})); }
+  void deallocate(T* p, size_t) { ::operator delete (p, std::align_val_t{64}); }
+  bool operator==(const LineAllocator&) const = default;
+};
+using AlignedFloats = std::vector<float, LineAllocator<float>>;
+inline AlignedFloats Aligned(const std::vector<float>& v) { return AlignedFloats(v.begin(), v.end()); }
 
 // Random numbers for inputs, the same in every run.
 class Random {

@@ -31,7 +31,7 @@ class Run {
   Run(const Shape& s, ConvAlgo algo)
       : s_(s),
         taps_(s.rank_one ? RankOne(s) : Fill(s.kh * s.kw * s.c, 1)),
-        in_(Fill(s.h * s.w * s.c, 2)),
+        in_(Aligned(Fill(s.h * s.w * s.c, 2))),
         kernel_(lutra::Nhwc(static_cast<const float*>(taps_.data()), 1, s.kh, s.kw, s.c), GeometryOf(s)),
         plan_(kernel_, s.h, s.w, s.layout, algo),
         out_(plan_.out_h() * plan_.out_w() * s.c),
@@ -101,10 +101,11 @@ class Run {
   }
 
   Shape s_;
-  std::vector<float> taps_, in_;
+  std::vector<float> taps_;
+  AlignedFloats in_;
   lutra::DepthwiseKernel kernel_;
   lutra::DepthwisePlan plan_;
-  std::vector<float> out_;
+  AlignedFloats out_;
   lutra::Context context_;
 };
 

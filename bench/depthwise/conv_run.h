@@ -38,7 +38,7 @@ class ConvRun {
         layout_(layout),
         context_(&context),
         taps_(Fill(s.taps() * s.c, 1)),
-        in_(Fill(s.h * s.h * s.c, 2)),
+        in_(Aligned(Fill(s.h * s.h * s.c, 2))),
         kernel_(lutra::Nhwc(static_cast<const float*>(taps_.data()), 1, s.k, s.kw, s.c), s.geometry()),
         plan_(kernel_, s.h, s.h, layout, algo),
         out_(plan_.out_h() * plan_.out_w() * s.c) {
@@ -122,10 +122,11 @@ class ConvRun {
   ConvRunShape s_;
   lutra::Layout layout_;
   lutra::Context* context_;
-  std::vector<float> taps_, in_;
+  std::vector<float> taps_;
+  AlignedFloats in_;
   lutra::DepthwiseKernel kernel_;
   lutra::DepthwisePlan plan_;
-  std::vector<float> out_;
+  AlignedFloats out_;
 };
 
 // A checked run with a context of its own, on one thread: what a row compares with.
