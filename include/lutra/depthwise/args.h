@@ -13,6 +13,7 @@ inline constexpr size_t kMostPhases = 8;  // up to this dilation every so many o
 inline constexpr size_t kMostLanes = 64;  // of f32: SVE
 
 inline constexpr size_t kNchwColumns = 128;  // output columns at a time, at most, where not all are staged
+inline constexpr size_t kNchwRows = 32;      // output rows at a time of small kernels: at most 22 KiB of input, in L1
 
 constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
 // Entries of an axis's map of `out` outputs: whole tiles are looked up, of every dil-th output too.
@@ -21,6 +22,14 @@ constexpr size_t MappedSize(size_t out, size_t k, size_t stride, size_t dil) {
   return out == 0 ? 0 : (RoundUp(out, kDirectTile) - 1 + beyond) * stride + dil * (k - 1) + 1;
 }
 constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_t>(i) * stride; }
+
+// Kernels of NCHW whose tiles load each input row once, and how many output rows are staged at a time.
+constexpr bool IsSmallNchw(size_t kh, const ConvGeometry& g) {
+  return g.stride_h == 1 && g.stride_w == 1 && g.dil_h == 1 && g.dil_w == 1 && (kh == 3 || kh == 5 || kh == 7);
+}
+constexpr size_t NchwRows(size_t kh, const ConvGeometry& g, size_t out_h) {
+  return IsSmallNchw(kh, g) ? std::min(kNchwRows, RoundUp(out_h, kDirectTile)) : kDirectTile;
+}
 
 // Scratch of NCHW, per worker: the taps of one channel, then input rows, padded. Columns are stored by phase (column
 // modulo stride_w), so that neighbouring outputs read neighbouring floats at any stride:
@@ -35,7 +44,8 @@ inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g,
   NchwScratchSizes s;
   const size_t blocks = in_place ? 1 : (out_w + kNchwColumns - 1) / kNchwColumns;
   s.block = blocks == 0 ? 0 : RoundUp((out_w + blocks - 1) / blocks, lanes);
-  s.rows = ((in_place ? RoundUp(out_h, kDirectTile) : kDirectTile) - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
+  s.rows =
+      ((in_place ? RoundUp(out_h, kDirectTile) : NchwRows(kh, g, out_h)) - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
   s.phase_used = s.block + g.dil_w * (kw - 1) / g.stride_w + 1;
   s.phase_floats = RoundUp(s.phase_used, 16);
   s.row_floats = internal::CheckedSize(what, s.phase_floats, g.stride_w);
