@@ -39,8 +39,8 @@ constexpr FftLine ColumnLine(const DepthwiseShape& s) {
 constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
   return static_cast<double>((s.c * shared + 15) / 16 * 16) / static_cast<double>(s.c * shared);
 }
-// A tap that is walked over without meeting the image costs a sixteenth. Planes load each pixel for each tap, and have
-// idle lanes behind each row.
+// A tap that is walked over without meeting the image costs a sixteenth. Planes load each pixel for each
+// tap, but for the kernels that share loads, and have idle lanes behind each row.
 constexpr double DirectCost(const DepthwiseShape& s) {
   const double inside = TapsOf(ColumnLine(s)).mean * TapsOf(RowLine(s)).mean;
   const double walked = static_cast<double>(s.kh * s.kw);
@@ -48,7 +48,11 @@ constexpr double DirectCost(const DepthwiseShape& s) {
   const bool steps = s.geometry.stride_w > 1 || s.geometry.dil_h > 1 || s.geometry.dil_w > 1;
   if (s.layout == Layout::kNchw) {
     const double narrow = s.out_w <= 16 ? 1.7 : s.out_w <= 32 ? 1.2 : 1.0;
-    return 0.6 * (steps ? 1.5 : 1.0) * narrow * static_cast<double>(s.out_h * ((s.out_w + 15) / 16 * 16)) * (7 + taps);
+    const bool shares = !steps && s.geometry.stride_h == 1 && (s.kh == 3 || s.kh == 5 || s.kh == 7);  // loads
+    return (shares  ? 0.34
+            : steps ? 0.9
+                    : 0.6) *
+           narrow * static_cast<double>(s.out_h * ((s.out_w + 15) / 16 * 16)) * (7 + taps);
   }
   return IdleLanes(s) * (0.28 * (steps ? 1.3 : 1.0) * static_cast<double>(s.out_h * s.out_w) * (3 + taps) + 80);
 }
