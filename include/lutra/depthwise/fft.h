@@ -14,7 +14,7 @@
 
 #include "lutra/core/views.h"
 #include "lutra/depthwise/geometry.h"
-#include "lutra/depthwise/plan.h"
+#include "lutra/depthwise/parts.h"
 #include "lutra/fft/pass.h"
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
