@@ -45,23 +45,24 @@ inline constexpr size_t kTapBlock = 16;  // channels whose taps lie side by side
 
 namespace lutra { inline namespace LUTRA_NS {
 
+// Pixels that `taps` of a causal kernel look back, `what` names the caller.
+inline int CausalPadding(const char* what, size_t taps, size_t dil) {
+  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
+  if (taps == 0 || taps > kMost || dil > kMost / taps) {
+    Fail("%s: %zu taps, dilated by %zu, must be at least 1 and span at most %zu", what, taps, dil, kMost);
+  }
+  return static_cast<int>(dil * (taps - 1));
+}
+
 // `g` with all padding of columns (rows) before the first: an output sees its own column (row) and earlier ones. For
 // kernels of kw columns (kh rows) and g's dilation.
 inline ConvGeometry CausalColumns(size_t kw, ConvGeometry g = {}) {
-  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
-  if (kw == 0 || kw > kMost || g.dil_w > kMost / kw) {
-    Fail("CausalColumns: %zu taps, dilated by %zu, must be at least 1 and span at most %zu", kw, g.dil_w, kMost);
-  }
-  g.left = static_cast<int>(g.dil_w * (kw - 1));
+  g.left = CausalPadding("CausalColumns", kw, g.dil_w);
   g.right = 0;
   return g;
 }
 inline ConvGeometry CausalRows(size_t kh, ConvGeometry g = {}) {
-  constexpr size_t kMost = std::numeric_limits<int32_t>::max() / 4;
-  if (kh == 0 || kh > kMost || g.dil_h > kMost / kh) {
-    Fail("CausalRows: %zu taps, dilated by %zu, must be at least 1 and span at most %zu", kh, g.dil_h, kMost);
-  }
-  g.top = static_cast<int>(g.dil_h * (kh - 1));
+  g.top = CausalPadding("CausalRows", kh, g.dil_h);
   g.bottom = 0;
   return g;
 }
