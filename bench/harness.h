@@ -3,6 +3,8 @@
 #pragma once
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <chrono>
 #include <functional>
 #include <new>
 #include <string>
@@ -80,5 +82,23 @@ class Random {
  private:
   uint64_t state_;
 };
+inline std::vector<float> NormalFloats(size_t count, uint64_t seed) {
+  Random random(seed);
+  std::vector<float> v(count);
+  for (float& x : v) x = random.Normal();
+  return v;
+}
+
+// The fastest of three, for what is only compared roughly.
+template <class Run>
+double Seconds(Run& run) {
+  double least = 1e9;
+  for (int i = 0; i < 3; ++i) {
+    const auto begin = std::chrono::steady_clock::now();
+    run();
+    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+  }
+  return least;
+}
 
 }  // namespace bench

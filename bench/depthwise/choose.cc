@@ -2,7 +2,6 @@
 // vs_<algorithm> below 0.9: that one is faster by more than 10 %. bench/choose.py --program bench_depthwise lists those
 // rows. f32, warm.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <memory>
@@ -30,8 +29,8 @@ class Run {
  public:
   Run(const Shape& s, ConvAlgo algo)
       : s_(s),
-        taps_(s.rank_one ? RankOne(s) : Fill(s.kh * s.kw * s.c, 1)),
-        in_(Aligned(Fill(s.h * s.w * s.c, 2))),
+        taps_(s.rank_one ? RankOne(s) : NormalFloats(s.kh * s.kw * s.c, 1)),
+        in_(Aligned(NormalFloats(s.h * s.w * s.c, 2))),
         kernel_(lutra::Nhwc(static_cast<const float*>(taps_.data()), 1, s.kh, s.kw, s.c), GeometryOf(s)),
         plan_(kernel_, s.h, s.w, s.layout, algo),
         out_(plan_.out_h() * plan_.out_w() * s.c),
@@ -73,12 +72,6 @@ class Run {
   int64_t target() const { return context_.last_target(); }
 
  private:
-  static std::vector<float> Fill(size_t count, uint64_t seed) {
-    Random random(seed);
-    std::vector<float> v(count);
-    for (float& x : v) x = random.Normal();
-    return v;
-  }
   // Products of small integers, so exactly of rank one.
   static std::vector<float> RankOne(const Shape& s) {
     const auto value = [](size_t i) { return static_cast<float>(i * 7 % 13) - 6; };
@@ -108,16 +101,6 @@ class Run {
   AlignedFloats out_;
   lutra::Context context_;
 };
-
-double Seconds(Run& run) {  // the fastest of a few
-  double least = 1e9;
-  for (int i = 0; i < 3; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    run();
-    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
-  return least;
-}
 
 constexpr const char* kNames[] = {"auto", "direct", "fft", "separable"};
 const char* NameOf(ConvAlgo algo) { return kNames[static_cast<size_t>(algo)]; }

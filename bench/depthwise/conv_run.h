@@ -37,8 +37,8 @@ class ConvRun {
       : s_(s),
         layout_(layout),
         context_(&context),
-        taps_(Fill(s.taps() * s.c, 1)),
-        in_(Aligned(Fill(s.h * s.h * s.c, 2))),
+        taps_(NormalFloats(s.taps() * s.c, 1)),
+        in_(Aligned(NormalFloats(s.h * s.h * s.c, 2))),
         kernel_(lutra::Nhwc(static_cast<const float*>(taps_.data()), 1, s.k, s.kw, s.c), s.geometry()),
         plan_(kernel_, s.h, s.h, layout, algo),
         out_(plan_.out_h() * plan_.out_w() * s.c) {
@@ -107,12 +107,6 @@ class ConvRun {
   size_t bytes() const { return (in_.size() + out_.size()) * sizeof(float) + plan_.parts().spectra.bytes(); }
 
  private:
-  static std::vector<float> Fill(size_t count, uint64_t seed) {
-    Random random(seed);
-    std::vector<float> v(count);
-    for (float& x : v) x = random.Normal();
-    return v;
-  }
   lutra::ConstImageView In() const { return View(in_.data(), s_.h); }
   template <class T>
   std::conditional_t<std::is_const_v<T>, lutra::ConstImageView, lutra::ImageView> View(T* data, size_t h) const {

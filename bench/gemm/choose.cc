@@ -1,22 +1,11 @@
 // Whether choose.h chooses well: every algorithm that accepts a call is a rival, forced, of the one that kAuto takes.
 // vs_<algorithm> below 0.95: that one is faster by more than 5 %. bench/choose.py lists those rows.
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 
 #include "bench/gemm/cases.h"
 
 namespace bench { namespace {
-
-double Seconds(GemmRun& run) {  // the fastest of a few
-  double least = 1e9;
-  for (int i = 0; i < 3; ++i) {
-    const auto begin = std::chrono::steady_clock::now();
-    run();
-    least = std::min(least, std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
-  }
-  return least;
-}
 
 void Add(const GemmCase& c) {
   Register((c.unit == lutra::Unit::kByteRow ? "choose/byte_row/" : "choose/") + c.Name(), false, [=](Bench& b) {
