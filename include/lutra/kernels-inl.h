@@ -13,6 +13,7 @@
 #include "lutra/gemm/tile-inl.h"
 #include "lutra/gemm/bf16_dot-inl.h"
 #include "lutra/depthwise/direct-inl.h"
+#include "lutra/depthwise/direct_nchw-inl.h"
 #include "lutra/depthwise/separable-inl.h"
 #include "lutra/depthwise/fft-inl.h"
 #include "lutra/depthwise/int8-inl.h"

@@ -11,7 +11,7 @@
 #define LUTRA_DEPTHWISE_SEPARABLE_INL_H_
 #endif
 
-#include "lutra/depthwise/direct-inl.h"
+#include "lutra/depthwise/direct_nchw-inl.h"
 #include "lutra/depthwise/separable.h"
 
 LUTRA_BEFORE_KERNELS
