@@ -1,25 +1,21 @@
 // Sends a photograph through a large kernel: the blurred lights of a lens, or a moved camera.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <exception>
 #include <string>
-#include <thread>
 
 #include "blur.h"
+#include "command_line.h"
 #include "output_file.h"
 #include "picture.h"
 
 namespace {
 
-struct Options {
-  std::string photo, output = "bokeh.png", shape = "disk", target;
-  size_t size = 61, threads = std::max(1u, std::thread::hardware_concurrency());
+struct Options : CommonOptions {
+  std::string photo, shape = "disk";
+  size_t size = 61;
   double angle = 30;
-  bool quiet = false;
 };
 
 Shape ShapeOf(const std::string& name) {
@@ -91,19 +87,11 @@ void Run(const Options& options) {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw std::runtime_error("stdout cannot be written");
 }
 
-// Messages may quote a file's name: one line, whatever it is.
-int Fail(std::string message) {
-  for (char& c : message) c = static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
-  std::fprintf(stderr, "bokeh: %s\n", message.c_str());
-  return 1;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
-  std::string targets;
-  for (const lutra::Target& t : lutra::Targets()) targets += (targets.empty() ? "" : ", ") + std::string(t.name);
+  options.output = "bokeh.png";
   CLI::App app("Sends a photograph through a large kernel, in linear light, and writes it as a PNG file.");
   app.footer("Example: bokeh --kernel star --size 101 --output stars.png photo.jpg");
   app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
@@ -113,21 +101,6 @@ int main(int argc, char** argv) {
   app.add_option("--size", options.size, "pixels of the kernel's side, odd")->check(CLI::Range(1, 401));
   app.add_option("--angle", options.angle, "of a motion, in degrees from the right, upwards")
       ->check(CLI::Range(-360.0, 360.0));
-  app.add_option("--output", options.output, "the picture")->type_name("FILE");
-  app.add_option("--target", options.target, "SIMD target instead of the best: " + targets)->type_name("NAME");
-  app.add_option("--threads", options.threads, "threads of the second run")->check(CLI::Range(1, 1024));
-  app.add_flag("--quiet", options.quiet, "print nothing but errors");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& e) {
-    return Fail(std::string(e.what()) + " (--help lists the options)");
-  }
-  try {
-    Run(options);
-  } catch (const std::exception& e) {
-    return Fail(e.what());
-  }
-  return 0;
+  AddCommonOptions(app, "the picture", &options);
+  return ParseAndRun(app, argc, argv, "bokeh", 1, [&] { Run(options); });
 }

@@ -1,16 +1,14 @@
 // Classifies the test pictures of Fashion-MNIST and draws what came out.
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <exception>
 #include <string>
-#include <thread>
 
+#include "command_line.h"
 #include "contact_sheet.h"
 #include "fashion_mnist.h"
 #include "lutra/lutra.h"
@@ -25,11 +23,9 @@ namespace {
 constexpr float kLogitBound = 0.1f;
 constexpr size_t kStoredLogits = 100;
 
-struct Options {
-  std::string data = "/usr/share/datasets/fashion-mnist", model = LUTRA_FASHION_MODEL, output = "fashion.png";
-  std::string predictions, target;
-  size_t threads = std::max(1u, std::thread::hardware_concurrency()), count = 10000;
-  bool quiet = false;
+struct Options : CommonOptions {
+  std::string data = "/usr/share/datasets/fashion-mnist", model = LUTRA_FASHION_MODEL, predictions;
+  size_t count = 10000;
 };
 
 // 1234567 as 1,234,567.
@@ -162,43 +158,20 @@ void Run(const Options& options) {
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) throw std::runtime_error("stdout cannot be written");
 }
 
-// Messages may quote a file's bytes: one line, whatever they are.
-int Fail(std::string message) {
-  for (char& c : message) c = static_cast<unsigned char>(c) < 32 || c == 127 ? ' ' : c;
-  std::fprintf(stderr, "fashion: %s\n", message.c_str());
-  return 2;
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
   Options options;
-  std::string targets;
-  for (const lutra::Target& t : lutra::Targets()) targets += (targets.empty() ? "" : ", ") + std::string(t.name);
+  options.output = "fashion.png";
   CLI::App app("Classifies the test pictures of Fashion-MNIST with a ternary network and draws a contact sheet.");
   app.footer("Example: fashion --target " + std::string(lutra::Targets().begin()->name) +
              " --threads 2 --output sheet.png");
   app.option_defaults()->always_capture_default()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--data", options.data, "folder of the data set")->type_name("DIR");
   app.add_option("--model", options.model, "the network's weights, as train.py writes them")->type_name("FILE");
-  app.add_option("--output", options.output, "the contact sheet")->type_name("FILE");
   app.add_option("--predictions", options.predictions, "also write the predicted classes, one a line")
       ->type_name("FILE");
-  app.add_option("--target", options.target, "SIMD target instead of the best: " + targets)->type_name("NAME");
-  app.add_option("--threads", options.threads, "threads of the second run")->check(CLI::Range(1, 1024));
   app.add_option("--count", options.count, "classify only the first so many pictures")->check(CLI::Range(1, 10000));
-  app.add_flag("--quiet", options.quiet, "print nothing but errors");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::CallForHelp& help) {
-    return app.exit(help);
-  } catch (const CLI::ParseError& e) {
-    return Fail(std::string(e.what()) + " (--help lists the options)");
-  }
-  try {
-    Run(options);
-  } catch (const std::exception& e) {
-    return Fail(e.what());
-  }
-  return 0;
+  AddCommonOptions(app, "the contact sheet", &options);
+  return ParseAndRun(app, argc, argv, "fashion", 2, [&] { Run(options); });
 }
