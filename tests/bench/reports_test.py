@@ -87,7 +87,7 @@ class Errors(unittest.TestCase):
 
     def test_each_peer_has_a_column_and_each_input_a_row(self):
         self.assertEqual(errors.table(report.rows_of({"benchmarks": self.ROWS})), [
-            "| w, activations | lutra | ggml |", "|---|---|---|",
+            "| case | lutra | ggml |", "|---|---|---|",
             "| ternary, K = 4096, constant | 1e-07 | 0.5 |", "| int4_g32, K = 6912, normal | 0.012 | - |"])
 
     def test_a_wrong_row_says_so(self):
