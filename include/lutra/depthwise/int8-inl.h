@@ -220,7 +220,7 @@ HWY_INLINE void StoreBytes([[maybe_unused]] D d, V q0, V q1, V q2, V q3, int16_t
   const hn::Repartition<uint32_t, D> d32;
   constexpr size_t kBlocks = HWY_MAX_LANES_D(D) / 4;
   HWY_ALIGN uint32_t index[HWY_MAX_LANES_D(D)];
-  for (uint32_t i = 0; i < 4 * kBlocks; ++i) index[i] = i % kBlocks * 4 + i / kBlocks;
+  for (uint32_t i = 0; i < 4 * kBlocks; ++i) index[i] = static_cast<uint32_t>(i % kBlocks * 4 + i / kBlocks);
   const auto low = hn::SaturatedAdd(hn::ReorderDemote2To(d16, q0, q1), zeros);
   const auto high = hn::SaturatedAdd(hn::ReorderDemote2To(d16, q2, q3), zeros);
   const auto bytes = is_signed ? hn::BitCast(d32, hn::ReorderDemote2To(d8, low, high))
