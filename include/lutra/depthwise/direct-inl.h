@@ -31,6 +31,9 @@ using depthwise::kMostPhases;
 // With 32 registers a tile has two output rows: 14 sums beside up to 9 taps. With 16 it has one.
 inline constexpr bool kPairs = !(HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3);
 
+// Without FMA: CPUs older than 2013, which should get right answers for few seconds of everybody's compiler.
+inline constexpr bool kOldX86 = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2;
+
 // Where the sums of a tile go. Sums of each row beyond `pixels` and lanes beyond `lanes` are not stored.
 struct TileOut {
   size_t pixels, lanes;
@@ -62,9 +65,9 @@ HWY_NOINLINE void Reweight(D d, const DepthwiseArgs& a, size_t pixel, size_t lan
   hn::Store(hn::Mul(hn::Load(d, sums), hn::Div(window, hn::Mul(hn::Set(d, *taps.row), across))), d, sums);
 }
 
-// Outputs of bf16 and f16 with nothing but a bias and ReLU, from the sums of one row in memory.
+// Outputs with nothing but a bias and ReLU, from the sums of one row in memory.
 template <DType kType, class D>
-HWY_NOINLINE void StoreTile16(D d, const Epilogue& e, const TileOut& t, const float* HWY_RESTRICT sums) {
+HWY_NOINLINE void StoreRow(D d, const Epilogue& e, const TileOut& t, const float* HWY_RESTRICT sums) {
   const auto zero = hn::Zero(d);
   const bool add = e.bias != nullptr, relu = e.act == Act::kRelu;
   const auto bias = add ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
@@ -77,58 +80,59 @@ HWY_NOINLINE void StoreTile16(D d, const Epilogue& e, const TileOut& t, const fl
     StoreAsFloat(d, v, y, kType, lanes);
   }
 }
-
-template <size_t kCols, class D, class... V>
-HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const V&... sum) {
-  constexpr size_t kRows = sizeof...(V) / kCols;
-  const auto zero = hn::Zero(d);
-  if (HWY_LIKELY(a.plain && (a.row_taps == nullptr || AllTapsInside(a, t, kRows)))) {
-    const auto put = [&](const auto& finish) LUTRA_TILE {
-      if (HWY_LIKELY(t.pixels == kCols && t.lanes == hn::Lanes(d))) {
-        Numbered(
-            [&](auto i, const auto& s) LUTRA_TILE {
-              char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
-              hn::StoreU(finish(hn::Add(s, zero)), d, reinterpret_cast<float*>(y));
-            },
-            sum...);
-        return;
-      }
-      Numbered(
-          [&](auto i, const auto& s) LUTRA_TILE {
-            if (i % kCols >= t.pixels) return;
-            char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
-            StoreSome(d, finish(hn::Add(s, zero)), reinterpret_cast<float*>(y), t.lanes);
-          },
-          sum...);
-    };
-    const bool relu = e.act == Act::kRelu, add = e.bias != nullptr;
-    if (!relu && !add) return put([](auto v) LUTRA_TILE { return v; });
-    const auto bias = add ? LoadSome(d, e.bias + t.channel, t.lanes) : zero;
-    put([&](auto v) LUTRA_TILE {
-      if (add) v = hn::Add(v, bias);
-      return relu ? hn::IfThenZeroElse(hn::Lt(v, zero), v) : v;
-    });
-    return;
-  }
-  HWY_ALIGN float sums[sizeof...(V) * HWY_MAX_LANES_D(D)];
-  Numbered([&](auto i, const auto& s) LUTRA_TILE { hn::Store(hn::Add(s, zero), d, sums + i * hn::Lanes(d)); }, sum...);
-  if (a.plain_16 && a.row_taps == nullptr) {
-    TileOut row = t;
-    for (size_t r = 0; r < kRows; ++r, row.y += t.row_step) {
-      const float* const from = sums + r * kCols * hn::Lanes(d);
-      a.out.type == DType::kBF16 ? StoreTile16<DType::kBF16>(d, e, row, from)
-                                 : StoreTile16<DType::kF16>(d, e, row, from);
+// From the sums of all rows in memory: whatever StoreTile leaves.
+template <class D>
+HWY_NOINLINE void StoreSums(D d, const DepthwiseArgs& a, const Epilogue& e, TileOut t, size_t rows, size_t cols,
+                            float* sums) {
+  for (size_t r = 0; r < rows; ++r, t.y += t.row_step, t.row += t.pixel_row_step, sums += cols * hn::Lanes(d)) {
+    if (a.row_taps == nullptr && (a.plain_16 || a.plain)) {
+      a.out.type == DType::kF32    ? StoreRow<DType::kF32>(d, e, t, sums)
+      : a.out.type == DType::kBF16 ? StoreRow<DType::kBF16>(d, e, t, sums)
+                                   : StoreRow<DType::kF16>(d, e, t, sums);
+      continue;
     }
-    return;
-  }
-  for (size_t r = 0; r < kRows; ++r) {
     for (size_t i = 0; i < t.pixels; ++i) {
-      float* const sum_of = sums + (r * kCols + i) * hn::Lanes(d);
-      const size_t pixel = t.row + r * t.pixel_row_step + i * t.pixel_step;
+      float* const sum_of = sums + i * hn::Lanes(d);
+      const size_t pixel = t.row + i * t.pixel_step;
       if (a.row_taps != nullptr) Reweight(d, a, pixel, t.lanes, sum_of);
-      FinishRun(e, sum_of, pixel, t.channel, t.lanes, t.y + At(r, t.row_step) + At(i, t.step), a.out.type);
+      FinishRun(e, sum_of, pixel, t.channel, t.lanes, t.y + At(i, t.step), a.out.type);
     }
   }
+}
+
+// The end of a tile. Whole tiles of f32 with nothing but a bias and ReLU stay in registers; with kSome those of
+// fewer pixels or lanes as well.
+template <size_t kCols, bool kSome, class D, class V, size_t kSums>
+HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
+  constexpr size_t kRows = kSums / kCols;
+  const auto zero = hn::Zero(d);
+  const bool whole = t.pixels == kCols && t.lanes == hn::Lanes(d);
+  if (HWY_LIKELY((kSome || whole) && a.plain && (a.row_taps == nullptr || AllTapsInside(a, t, kRows)))) {
+    // + 0 ends the sum as well: a bias of -0 counts as +0 beside a sum that is +0 at the least.
+    const auto bias = e.bias != nullptr ? hn::Add(LoadSome(d, e.bias + t.channel, t.lanes), zero) : zero;
+    const bool relu = e.act == Act::kRelu;
+    const auto put = [&](const auto& store) LUTRA_TILE {
+      Unrolled<kSums>([&](auto i) LUTRA_TILE {
+        char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
+        store(hn::Add(sum.template At<i>(), bias), reinterpret_cast<float*>(y), i % kCols);
+      });
+    };
+    if (kSome && !whole) {
+      const auto least = relu ? zero : hn::Neg(hn::Inf(d));
+      put([&](auto v, float* y, size_t pixel) LUTRA_TILE {
+        if (pixel < t.pixels) StoreSome(d, hn::IfThenZeroElse(hn::Lt(v, least), v), y, t.lanes);
+      });
+    } else if (relu) {
+      put([&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(hn::IfThenZeroElse(hn::Lt(v, zero), v), d, y); });
+    } else {
+      put([&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(v, d, y); });
+    }
+    return;
+  }
+  HWY_ALIGN float sums[kSums * HWY_MAX_LANES_D(D)];
+  Unrolled<kSums>([&](auto i)
+                      LUTRA_TILE { hn::Store(hn::Add(sum.template At<i>(), zero), d, sums + i * hn::Lanes(d)); });
+  StoreSums(d, a, e, t, kRows, kCols, sums);
 }
 
 // The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
@@ -209,61 +213,60 @@ struct TileShape {
   static constexpr size_t kCols = kColumns, kStride = kStrideW, kTaps = kTapsW;
 };
 
-// kBlock neighbouring taps of an input row. Each pixel is loaded once for all of them and for output rows kFirst ...
-// kLast of the tile. tap(Index<(row - kFirst) * kBlock + kx>) is a vector.
-template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class Tap, class... V>
-HWY_INLINE void Slide(D d, Pixels pixels, const Tap& tap, V&... sum) {
-  Unrolled<(Tile::kCols - 1) * Tile::kStride + kBlock>([&](auto j) LUTRA_TILE {
-    if (pixels.Has()) {
-      const auto v = Once(pixels.Load(d));
-      Unrolled<(kLast - kFirst + 1) * kBlock>([&](auto i) LUTRA_TILE {
-        constexpr size_t kx = i % kBlock, row = kFirst + i / kBlock;
-        if constexpr (j >= kx && (j - kx) % Tile::kStride == 0 && (j - kx) / Tile::kStride < Tile::kCols) {
-          auto& s = Pick<row * Tile::kCols + (j - kx) / Tile::kStride>(sum...);
-          s = hn::MulAdd(v, tap(i), s);
-        }
-      });
+// Pixel kJ of those that kBlock neighbouring taps of an input row meet, for output rows kFirst ... kLast of the tile;
+// tap (row - kFirst) * kBlock + kx.
+template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, size_t kJ, class V, size_t kTapRefs, size_t kSums>
+HWY_INLINE void AddPixel(V v, Refs<const V, kTapRefs> tap, Refs<V, kSums> sum) {
+  Unrolled<(kLast - kFirst + 1) * kBlock>([&](auto i) LUTRA_TILE {
+    constexpr size_t kx = i % kBlock, row = kFirst + i / kBlock;
+    if constexpr (kJ >= kx && (kJ - kx) % Tile::kStride == 0 && (kJ - kx) / Tile::kStride < Tile::kCols) {
+      auto& s = sum.template At<row * Tile::kCols + (kJ - kx) / Tile::kStride>();
+      s = hn::MulAdd(v, tap.template At<i>(), s);
     }
+  });
+}
+// All of them: each is loaded once.
+template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class V, size_t kTapRefs,
+          size_t kSums>
+HWY_INLINE void Slide(D d, Pixels pixels, Refs<const V, kTapRefs> tap, Refs<V, kSums> sum) {
+  Unrolled<(Tile::kCols - 1) * Tile::kStride + kBlock>([&](auto j) LUTRA_TILE {
+    if (pixels.Has()) AddPixel<Tile, kFirst, kLast, kBlock, j>(Once(pixels.Load(d)), tap, sum);
     pixels = pixels.After(1);
   });
 }
 // The same; each row has the taps `back` floats before those of the row above it.
-template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class... V>
-HWY_INLINE void AddBlock(D d, Pixels pixels, const float* taps, size_t back, V&... sum) {
+template <class Tile, size_t kFirst, size_t kLast, size_t kBlock, class D, class Pixels, class V, size_t kSums>
+HWY_INLINE void AddBlock(D d, Pixels pixels, const float* taps, size_t back, Refs<V, kSums> sum) {
   WithMade<(kLast - kFirst + 1) * kBlock>(
       [&](auto i)
           LUTRA_TILE { return Once(hn::LoadU(d, taps + (i % kBlock) * kTapBlock - (kFirst + i / kBlock) * back)); },
-      [&](const auto&... tap) LUTRA_TILE {
-        Slide<Tile, kFirst, kLast, kBlock>(
-            d, pixels, [&](auto i) LUTRA_TILE { return Pick<i>(tap...); }, sum...);
-      });
+      [&](const auto&... tap) LUTRA_TILE { Slide<Tile, kFirst, kLast, kBlock>(d, pixels, RefsTo(tap...), sum); });
 }
 
 // All taps of an input row.
-template <class Tile, size_t kFirst, size_t kLast, class D, class Pixels, class... V>
-HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, V&... sum) {
+template <class Tile, size_t kFirst, size_t kLast, class D, class Pixels, class V, size_t kSums>
+HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, Refs<V, kSums> sum) {
   const size_t back = w.kw * kTapBlock;
   if constexpr (Tile::kStride == 0) {
     for (size_t left = w.kw; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
       const auto tap = hn::LoadU(d, taps);
       Pixels p = pixels;
-      Numbered(
-          [&](auto, auto& s) LUTRA_TILE {
-            if (p.Has()) s = hn::MulAdd(p.Load(d), tap, s);
-            p.column += w.col_out;
-          },
-          sum...);
+      Unrolled<kSums>([&](auto i) LUTRA_TILE {
+        auto& s = sum.template At<i>();
+        if (p.Has()) s = hn::MulAdd(p.Load(d), tap, s);
+        p.column += w.col_out;
+      });
     }
   } else if constexpr (Tile::kTaps != 0) {
-    AddBlock<Tile, kFirst, kLast, Tile::kTaps>(d, pixels, taps, back, sum...);
+    AddBlock<Tile, kFirst, kLast, Tile::kTaps>(d, pixels, taps, back, sum);
   } else {
     size_t left = w.kw;
     for (; left >= 4; left -= 4, taps += 4 * kTapBlock, pixels = pixels.After(4)) {
-      AddBlock<Tile, kFirst, kLast, 4>(d, pixels, taps, back, sum...);
+      AddBlock<Tile, kFirst, kLast, 4>(d, pixels, taps, back, sum);
     }
-    if (left == 3) return AddBlock<Tile, kFirst, kLast, 3>(d, pixels, taps, back, sum...);
+    if (left == 3) return AddBlock<Tile, kFirst, kLast, 3>(d, pixels, taps, back, sum);
     for (; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
-      AddBlock<Tile, kFirst, kLast, 1>(d, pixels, taps, back, sum...);
+      AddBlock<Tile, kFirst, kLast, 1>(d, pixels, taps, back, sum);
     }
   }
 }
@@ -272,11 +275,12 @@ HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, V&.
 template <class Tile, class D, class Pixels>
 HWY_INLINE void RowTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
                         const float* taps, const TileOut& t) {
-  WithAccumulators<Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
+  WithAccumulators<Tile::kCols>(d, [&](auto&... sums) LUTRA_TILE {
+    const auto sum = RefsTo(sums...);
     for (size_t ky = 0; ky < w.kh; ++ky, rows += w.row_tap, taps += w.kw * kTapBlock) {
-      if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+      if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
     }
-    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+    StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
 }
 // Two, from the kh + 1 input rows that one of them meets.
@@ -284,33 +288,35 @@ template <class Tile, class D, class Pixels>
 HWY_INLINE void PairTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
                          const float* taps, const TileOut& t) {
   const size_t step = w.kw * kTapBlock;
-  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
-    if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sums) LUTRA_TILE {
+    const auto sum = RefsTo(sums...);
+    if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
     for (size_t ky = 1; ky < w.kh; ++ky) {
       rows += w.row_tap;
       taps += step;
-      if (*rows >= 0) AddRow<Tile, 0, 1>(d, w, pixels.Row(*rows * w.in_row), taps, sum...);
+      if (*rows >= 0) AddRow<Tile, 0, 1>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
     }
     rows += w.row_tap;
-    if (*rows >= 0) AddRow<Tile, 1, 1>(d, w, pixels.Row(*rows * w.in_row), taps + step, sum...);
-    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+    if (*rows >= 0) AddRow<Tile, 1, 1>(d, w, pixels.Row(*rows * w.in_row), taps + step, sum);
+    StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
 }
 // The same of 3 x 3 taps, which stay in registers.
-template <class Tile, class D, class Pixels, class... T>
+template <class Tile, class D, class Pixels, class V>
 HWY_INLINE void PairTile3x3(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
-                            const TileOut& t, const T&... tap) {
-  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sum) LUTRA_TILE {
+                            const TileOut& t, Refs<V, 9> tap) {
+  WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sums) LUTRA_TILE {
+    const auto sum = RefsTo(sums...);
     Unrolled<4>([&](auto ky) LUTRA_TILE {
       if (*rows >= 0) {
-        constexpr size_t kFirst = ky == 3 ? 1 : 0, kLast = ky == 0 ? 0 : 1;
-        Slide<Tile, kFirst, kLast, 3>(
-            d, pixels.Row(*rows * w.in_row),
-            [&](auto i) LUTRA_TILE { return Pick<3 * (ky - kFirst - i / 3) + i % 3>(tap...); }, sum...);
+        constexpr size_t kFirst = ky == 3 ? 1 : 0, kLast = ky == 0 ? 0 : 1, kTop = 3 * (ky - kFirst);
+        using OfRow = std::conditional_t<kFirst == kLast, std::index_sequence<kTop, kTop + 1, kTop + 2>,
+                                         std::index_sequence<kTop, kTop + 1, kTop + 2, kTop - 3, kTop - 2, kTop - 1>>;
+        Slide<Tile, kFirst, kLast, 3>(d, pixels.Row(*rows * w.in_row), tap.Select(OfRow()), sum);
       }
       rows += w.row_tap;
     });
-    StoreTile<Tile::kCols>(d, a, a.epilogue, t, sum...);
+    StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
 }
 
@@ -332,7 +338,7 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
           WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps + i * kTapBlock)); },
                       [&](const auto&... tap) LUTRA_TILE {
                         while (count > 1) {
-                          PairTile3x3<Tile>(d, a, w, pixels, rows, t, tap...);
+                          PairTile3x3<Tile>(d, a, w, pixels, rows, t, RefsTo(tap...));
                           advance(2);
                         }
                       });
@@ -362,8 +368,11 @@ HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float*
     const auto begin = static_cast<ptrdiff_t>(first), step = static_cast<ptrdiff_t>(w.col_tap);
     const ptrdiff_t last = begin + At(steps - 1, step), at = (begin - w.left) * w.in_col;
     const bool inside = begin >= w.left && last < w.right;
-    if (inside && t.lanes == hn::Lanes(d)) {
-      return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, taps, count, t);
+    // With AVX-512 a look at `present` and a masked load hide behind the FMAs, but for the few of 3 taps.
+    if constexpr (!(HWY_ARCH_X86 && kPairs) || Tile::kTaps == 3) {
+      if (inside && t.lanes == hn::Lanes(d)) {
+        return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, taps, count, t);
+      }
     }
     if (steps <= 64 && (inside || a.g.pad == Pad::kZero)) {
       uint64_t present = 0;
@@ -400,11 +409,9 @@ HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const flo
       t.y = y + At(x, w.out_col) + static_cast<ptrdiff_t>(c) * size;
       const float* const taps = a.taps + c / kTapBlock * block_taps + c % kTapBlock;
       const float* const from = image + (c - c_base);
-      // SSE2 is for CPUs older than 2008, which should get right answers and no seconds of anybody's compiler.
-      constexpr bool kOld = HWY_ARCH_X86 && HWY_TARGET == HWY_SSE2;
-      if (stride > 2 || (kOld && columns == 4)) {
+      if (stride > 2 || (kOldX86 && columns == 4)) {
         StripAt<TileShape<4, 0, 0>>(d, a, w, from, x, taps, rows, t);
-      } else if constexpr (kOld) {
+      } else if constexpr (kOldX86) {
         StripAt<TileShape<7, 0, 0>>(d, a, w, from, x, taps, rows, t);
       } else if (stride == 2) {
         if (columns == 7) {

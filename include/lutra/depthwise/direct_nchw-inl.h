@@ -101,7 +101,7 @@ HWY_INLINE void NchwTile(D d, const DepthwiseArgs& a, const depthwise::NchwScrat
         }
       }
     }
-    StoreTile<kDirectTile>(d, a, e, t, sum...);
+    StoreTile<kDirectTile, true>(d, a, e, t, RefsTo(sum...));
   });
 }
 
@@ -109,40 +109,40 @@ HWY_INLINE void NchwTile(D d, const DepthwiseArgs& a, const depthwise::NchwScrat
 // 16 sums beside the 9 taps of 3 x 3, or 8 with 16 registers.
 inline constexpr size_t kSmallRows = kPairs ? kDirectTile : kDirectTile / 2;
 
-// One column of taps for staged row kRow of a tile, which is loaded once for all output rows it belongs to. A second
-// tile, its sums behind those of the first, reads what lies `next` floats on with the same taps: tap(Index<ky>).
-template <size_t kKh, size_t kRow, class D, class Tap, class... V>
-HWY_INLINE void AddStaged(D d, const float* p, size_t next, const Tap& tap, V&... sum) {
+// One column of taps, tap(Index<ky>), for staged row kRow of a tile, which is loaded once for all output rows it
+// belongs to. A second tile, its sums behind those of the first, reads what lies `next` floats on with the same taps.
+template <size_t kKh, size_t kRow, class D, class Tap, class V, size_t kSums>
+HWY_INLINE void AddStaged(D d, const float* p, size_t next, const Tap& tap, Refs<V, kSums> sum) {
   constexpr size_t kFirst = kRow < kKh ? 0 : kRow - kKh + 1, kLast = HWY_MIN(kRow, kSmallRows - 1);
-  constexpr bool kTwo = sizeof...(V) == 2 * kSmallRows;
+  constexpr bool kTwo = kSums == 2 * kSmallRows;
   const auto v = Once(hn::LoadU(d, p));
   [[maybe_unused]] const auto v2 = Once(hn::LoadU(d, p + next));
   Unrolled<kLast - kFirst + 1>([&](auto i) LUTRA_TILE {
     constexpr size_t row = kFirst + i;
     const auto w = tap(Index<kRow - row>{});
-    auto& s = Pick<row>(sum...);
+    auto& s = sum.template At<row>();
     s = hn::MulAdd(v, w, s);
     if constexpr (kTwo) {
-      auto& s2 = Pick<kSmallRows + row>(sum...);
+      auto& s2 = sum.template At<kSmallRows + row>();
       s2 = hn::MulAdd(v2, w, s2);
     }
   });
 }
 // All rows of a tile or of two. Taps are at taps[kx * kKh + ky].
-template <size_t kKh, class D, class... V>
+template <size_t kKh, class D, class V, size_t kSums>
 HWY_INLINE void AddSmall(D d, const float* staged, size_t row_floats, size_t next, const float* taps, size_t kw,
-                         V&... sum) {
+                         Refs<V, kSums> sum) {
   if constexpr (kKh == 3 && kPairs) {
     if (kw == 3) {  // in registers
       WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::Set(d, taps[i])); },
-                  [&](const auto&... tap) LUTRA_TILE {
-                    Unrolled<kSmallRows + 2>([&](auto row) LUTRA_TILE {
-                      Unrolled<3>([&](auto kx) LUTRA_TILE {
-                        AddStaged<3, row>(
-                            d, staged + kx, next, [&](auto ky) LUTRA_TILE { return Pick<kx * 3 + ky>(tap...); },
-                            sum...);
-                      });
-                      staged += row_floats;
+                  [&](const auto&... made) LUTRA_TILE {
+                    const auto nine = RefsTo(made...);
+                    Unrolled<3 * (kSmallRows + 2)>([&](auto i) LUTRA_TILE {
+                      constexpr size_t kx = i % 3;
+                      AddStaged<3, i / 3>(
+                          d, staged + kx, next, [&](auto ky) LUTRA_TILE { return nine.template At<kx * 3 + ky>(); },
+                          sum);
+                      if constexpr (kx == 2) staged += row_floats;
                     });
                   });
       return;
@@ -152,7 +152,7 @@ HWY_INLINE void AddSmall(D d, const float* staged, size_t row_floats, size_t nex
     const float* tap = taps;
     for (size_t kx = 0; kx < kw; ++kx, tap += kKh) {
       AddStaged<kKh, row>(
-          d, staged + kx, next, [&](auto ky) LUTRA_TILE { return hn::Set(d, tap[ky]); }, sum...);
+          d, staged + kx, next, [&](auto ky) LUTRA_TILE { return hn::Set(d, tap[ky]); }, sum);
     }
     staged += row_floats;
   });
@@ -160,20 +160,24 @@ HWY_INLINE void AddSmall(D d, const float* staged, size_t row_floats, size_t nex
 template <size_t kKh, class D>
 HWY_NOINLINE void SmallTile(D d, const DepthwiseArgs& a, size_t row_floats, const float* taps, const float* staged,
                             const Epilogue& e, const TileOut& t) {
-  WithAccumulators<kSmallRows>(d, [&](auto&... sum) LUTRA_TILE {
-    AddSmall<kKh>(d, staged, row_floats, 0, taps, a.kw, sum...);
-    StoreTile<kSmallRows>(d, a, e, t, sum...);
+  WithAccumulators<kSmallRows>(d, [&](auto&... sums) LUTRA_TILE {
+    const auto sum = RefsTo(sums...);
+    AddSmall<kKh>(d, staged, row_floats, 0, taps, a.kw, sum);
+    StoreTile<kSmallRows, true>(d, a, e, t, sum);
   });
 }
 template <size_t kKh, class D>
 HWY_NOINLINE void SmallPair(D d, const DepthwiseArgs& a, size_t row_floats, size_t next, const float* taps,
                             const float* staged, const Epilogue& e, const TileOut& t, const TileOut& t2) {
-  WithAccumulators<kSmallRows>(d, [&](auto&... sum) LUTRA_TILE {
-    WithAccumulators<kSmallRows>(d, [&](auto&... sum2) LUTRA_TILE {
-      AddSmall<kKh>(d, staged, row_floats, next, taps, a.kw, sum..., sum2...);
-      StoreTile<kSmallRows>(d, a, e, t, sum...);
-      StoreTile<kSmallRows>(d, a, e, t2, sum2...);
-    });
+  WithAccumulators<2 * kSmallRows>(d, [&](auto&... sums) LUTRA_TILE {
+    const auto sum = RefsTo(sums...);
+    AddSmall<kKh>(d, staged, row_floats, next, taps, a.kw, sum);
+    const auto half = [&]<size_t... kI>(std::index_sequence<kI...>, auto first) LUTRA_TILE {
+      return sum.Select(std::index_sequence<(first + kI)...>());
+    };
+    constexpr std::make_index_sequence<kSmallRows> kRows;
+    StoreTile<kSmallRows, true>(d, a, e, t, half(kRows, Index<0>{}));
+    StoreTile<kSmallRows, true>(d, a, e, t2, half(kRows, Index<kSmallRows>{}));
   });
 }
 // Output rows [y, y_end), columns [x, x_end) of plane `out`, by two tiles at a time where there are two: side by side,
@@ -246,7 +250,7 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
       depthwise::NchwScratch(a.kh, a.kw, a.g, a.out.h, a.out.w, a.staged, hn::Lanes(d));
   auto* const taps = static_cast<float*>(scratch);
   float* const staged = taps + s.tap_floats;
-  const bool small = depthwise::IsSmallNchw(a.kh, a.g);
+  const bool small = !kOldX86 && depthwise::IsSmallNchw(a.kh, a.g);
   const bool inside = small && a.in.type == DType::kF32 && a.g.pad == Pad::kZero;
   const size_t height = depthwise::NchwRows(a.kh, a.g, a.out.h);
   size_t clean = SIZE_MAX;  // the block of columns whose padding is zero in scratch
@@ -287,32 +291,38 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
           stage(part, rows);
         }
         const float* const first = lines + (a.staged ? y * a.g.stride_h * s.row_floats : 0);
-        if (small) {
+        if constexpr (!kOldX86) {
           const auto run = [&](auto kh) {
             SmallBlock<kh>(d, a, s.row_floats, taps, first, spread.epilogue, out, y, y_end, x0, x0 + columns);
           };
-          a.kh == 3 ? run(Index<3>{}) : a.kh == 5 ? run(Index<5>{}) : run(Index<7>{});
-          continue;
-        }
-        // Taps that no row of the tile needs.
-        const auto unused = [&](size_t ky) {
-          for (size_t i = 0; i < kDirectTile; ++i) {
-            if (rows[ky * a.g.dil_h + i * a.g.stride_h] >= 0) return false;
+          if (small) {
+            a.kh == 3 ? run(Index<3>{}) : a.kh == 5 ? run(Index<5>{}) : run(Index<7>{});
+            continue;
           }
-          return true;
-        };
-        size_t ky_begin = 0, ky_end = a.kh;
-        while (ky_begin < ky_end && unused(ky_begin)) ++ky_begin;
-        while (ky_begin < ky_end && unused(ky_end - 1)) --ky_end;
-        TileOut t{};
-        t.pixels = HWY_MIN(kDirectTile, a.out.h - y);
-        t.step = a.out.sh * size;
-        t.pixel_step = a.out.w;
-        for (size_t x = 0; x < columns; x += hn::Lanes(d)) {
-          t.lanes = HWY_MIN(hn::Lanes(d), columns - x);
-          t.row = y * a.out.w + x0 + x;
-          t.y = out + (At(y, a.out.sh) + At(x0 + x, a.out.sw)) * size;
-          NchwTile(d, a, s, taps, first + x, ky_begin, ky_end, spread.epilogue, t);
+        }
+        for (size_t ty = y; ty < y_end; ty += kDirectTile) {
+          const int32_t* const tile_rows = rows + (ty - y) * a.g.stride_h;
+          const float* const tile = first + (ty - y) * a.g.stride_h * s.row_floats;
+          // Taps that no row of the tile needs.
+          const auto unused = [&](size_t ky) {
+            for (size_t i = 0; i < kDirectTile; ++i) {
+              if (tile_rows[ky * a.g.dil_h + i * a.g.stride_h] >= 0) return false;
+            }
+            return true;
+          };
+          size_t ky_begin = 0, ky_end = a.kh;
+          while (ky_begin < ky_end && unused(ky_begin)) ++ky_begin;
+          while (ky_begin < ky_end && unused(ky_end - 1)) --ky_end;
+          TileOut t{};
+          t.pixels = HWY_MIN(kDirectTile, y_end - ty);
+          t.step = a.out.sh * size;
+          t.pixel_step = a.out.w;
+          for (size_t x = 0; x < columns; x += hn::Lanes(d)) {
+            t.lanes = HWY_MIN(hn::Lanes(d), columns - x);
+            t.row = ty * a.out.w + x0 + x;
+            t.y = out + (At(ty, a.out.sh) + At(x0 + x, a.out.sw)) * size;
+            NchwTile(d, a, s, taps, tile + x, ky_begin, ky_end, spread.epilogue, t);
+          }
         }
       }
     }

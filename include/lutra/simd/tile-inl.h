@@ -35,34 +35,62 @@ namespace hn = hwy::HWY_NAMESPACE;
 template <size_t kI>
 using Index = std::integral_constant<size_t, kI>;
 
+// What is inlined is copied by the compiler at each call that it is deep, with all that it captures: so tiles nest few
+// calls, none per vector, and large ones hand on one Refs instead of a pack.
+
+template <class Body, class... V>
+HWY_INLINE void WithCopies(const Body& body, V... v) {
+  body(v...);
+}
+template <size_t... kI, class D, class Body>
+HWY_INLINE void WithAccumulatorsImpl(std::index_sequence<kI...>, D d, const Body& body) {
+  WithCopies(body, ((void)kI, hn::Zero(d))...);
+}
 // body(acc0, acc1, ...) with kCount vectors that begin at zero.
-template <size_t kCount, class D, class Body, class... V>
-HWY_INLINE void WithAccumulators(D d, const Body& body, V&... acc) {
-  if constexpr (kCount == 0) {
-    body(acc...);
-  } else {
-    auto next = hn::Zero(d);
-    WithAccumulators<kCount - 1>(d, body, acc..., next);
-  }
+template <size_t kCount, class D, class Body>
+HWY_INLINE void WithAccumulators(D d, const Body& body) {
+  WithAccumulatorsImpl(std::make_index_sequence<kCount>(), d, body);
 }
 
-// body(make(Index<0>), ..., make(Index<kCount - 1>)).
-template <size_t kCount, class Make, class Body, class... V>
-HWY_INLINE void WithMade(const Make& make, const Body& body, const V&... made) {
-  if constexpr (sizeof...(V) == kCount) {
-    body(made...);
-  } else {
-    WithMade<kCount>(make, body, made..., make(Index<sizeof...(V)>{}));
-  }
+template <size_t... kI, class Make, class Body>
+HWY_INLINE void WithMadeImpl(std::index_sequence<kI...>, const Make& make, const Body& body) {
+  body(make(Index<kI>{})...);
 }
-// The kI-th of v...
+// body(make(Index<0>), ..., make(Index<kCount - 1>)).
+template <size_t kCount, class Make, class Body>
+HWY_INLINE void WithMade(const Make& make, const Body& body) {
+  WithMadeImpl(std::make_index_sequence<kCount>(), make, body);
+}
+// The kI-th of v..., which have one type: by one call, as recursion took a third of a compiler's time.
+template <class V, class Before, class After>
+struct PickOf;
+template <class V, size_t... kBefore, size_t... kAfter>
+struct PickOf<V, std::index_sequence<kBefore...>, std::index_sequence<kAfter...>> {
+  template <size_t>
+  using Other = V;
+  static HWY_INLINE V& At(Other<kBefore>&..., V& v, Other<kAfter>&...) { return v; }
+};
 template <size_t kI, class First, class... V>
 HWY_INLINE auto& Pick(First& first, V&... v) {
-  if constexpr (kI == 0) {
-    return first;
-  } else {
-    return Pick<kI - 1>(v...);
+  return PickOf<First, std::make_index_sequence<kI>, std::make_index_sequence<sizeof...(V) - kI>>::At(first, v...);
+}
+
+// Names for vectors that are locals of a caller.
+template <class V, size_t kCount>
+struct Refs {
+  V* v[kCount];
+  template <size_t kI>
+  HWY_INLINE V& At() const {
+    return *v[kI];
   }
+  template <size_t... kI>
+  HWY_INLINE Refs<V, sizeof...(kI)> Select(std::index_sequence<kI...>) const {
+    return {{v[kI]...}};
+  }
+};
+template <class First, class... V>
+HWY_INLINE Refs<First, 1 + sizeof...(V)> RefsTo(First& first, V&... v) {
+  return {{&first, &v...}};
 }
 
 template <size_t... kI, class F, class... V>
