@@ -41,7 +41,9 @@ struct TileOut {
   char* y;
   ptrdiff_t step, row_step;           // bytes from pixel to pixel, from row to row
   size_t pixel_step, pixel_row_step;  // the same of the epilogue's operands
+  float* sums;                        // kMostSums vectors of the caller's stack, aligned
 };
+inline constexpr size_t kMostSums = 16;
 // Taps that meet the image of the windows of output pixel `pixel` and of the columns after it.
 struct WindowTaps {
   const float *row, *col;
@@ -82,8 +84,10 @@ HWY_NOINLINE void StoreRow(D d, const Epilogue& e, const TileOut& t, const float
 }
 // From the sums of all rows in memory: whatever StoreTile leaves.
 template <class D>
-HWY_NOINLINE void StoreSums(D d, const DepthwiseArgs& a, const Epilogue& e, TileOut t, size_t rows, size_t cols,
-                            float* sums) {
+HWY_NOINLINE void StoreSums(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& tile, size_t rows,
+                            size_t cols) {
+  TileOut t = tile;
+  float* sums = t.sums;
   for (size_t r = 0; r < rows; ++r, t.y += t.row_step, t.row += t.pixel_row_step, sums += cols * hn::Lanes(d)) {
     if (a.row_taps == nullptr && (a.plain_16 || a.plain)) {
       a.out.type == DType::kF32    ? StoreRow<DType::kF32>(d, e, t, sums)
@@ -100,39 +104,53 @@ HWY_NOINLINE void StoreSums(D d, const DepthwiseArgs& a, const Epilogue& e, Tile
   }
 }
 
-// The end of a tile. Whole tiles of f32 with nothing but a bias and ReLU stay in registers; with kSome those of
-// fewer pixels or lanes as well.
+// From registers. store(vector, y, column of the tile). + 0 ends the sum as well: a bias of -0 counts as +0 beside a
+// sum that is +0 at the least.
+template <size_t kCols, class D, class V, size_t kSums, class Store>
+HWY_INLINE void StorePlain(D d, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum, const Store& store) {
+  const auto zero = hn::Zero(d);
+  const auto bias = e.bias != nullptr ? hn::Add(LoadSome(d, e.bias + t.channel, t.lanes), zero) : zero;
+  Unrolled<kSums>([&](auto i) LUTRA_TILE {
+    char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
+    store(hn::Add(sum.template At<i>(), bias), reinterpret_cast<float*>(y), i % kCols);
+  });
+}
+// A tile of f32 with all its pixels and lanes, and nothing but a bias and ReLU.
+template <size_t kCols, class D>
+HWY_INLINE bool IsWhole(D d, const DepthwiseArgs& a, const TileOut& t) {
+  return a.plain && t.pixels == kCols && t.lanes == hn::Lanes(d);
+}
+template <size_t kCols, class D, class V, size_t kSums>
+HWY_INLINE void StoreWhole(D d, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
+  if (e.act == Act::kRelu) {
+    const auto zero = hn::Zero(d);
+    StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t) LUTRA_TILE {
+      hn::StoreU(hn::IfThenZeroElse(hn::Lt(v, zero), v), d, y);
+    });
+  } else {
+    StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(v, d, y); });
+  }
+}
+// The end of any tile. With kSome, those of fewer pixels or lanes need not go through memory either.
 template <size_t kCols, bool kSome, class D, class V, size_t kSums>
 HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
   constexpr size_t kRows = kSums / kCols;
   const auto zero = hn::Zero(d);
-  const bool whole = t.pixels == kCols && t.lanes == hn::Lanes(d);
-  if (HWY_LIKELY((kSome || whole) && a.plain && (a.row_taps == nullptr || AllTapsInside(a, t, kRows)))) {
-    // + 0 ends the sum as well: a bias of -0 counts as +0 beside a sum that is +0 at the least.
-    const auto bias = e.bias != nullptr ? hn::Add(LoadSome(d, e.bias + t.channel, t.lanes), zero) : zero;
-    const bool relu = e.act == Act::kRelu;
-    const auto put = [&](const auto& store) LUTRA_TILE {
-      Unrolled<kSums>([&](auto i) LUTRA_TILE {
-        char* const y = t.y + At(i / kCols, t.row_step) + At(i % kCols, t.step);
-        store(hn::Add(sum.template At<i>(), bias), reinterpret_cast<float*>(y), i % kCols);
-      });
-    };
-    if (kSome && !whole) {
-      const auto least = relu ? zero : hn::Neg(hn::Inf(d));
-      put([&](auto v, float* y, size_t pixel) LUTRA_TILE {
+  const bool unweighted = a.row_taps == nullptr || AllTapsInside(a, t, kRows);
+  if (HWY_LIKELY(unweighted && IsWhole<kCols>(d, a, t))) return StoreWhole<kCols>(d, e, t, sum);
+  if constexpr (kSome) {
+    if (unweighted && a.plain) {
+      const auto least = e.act == Act::kRelu ? zero : hn::Neg(hn::Inf(d));
+      StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t pixel) LUTRA_TILE {
         if (pixel < t.pixels) StoreSome(d, hn::IfThenZeroElse(hn::Lt(v, least), v), y, t.lanes);
       });
-    } else if (relu) {
-      put([&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(hn::IfThenZeroElse(hn::Lt(v, zero), v), d, y); });
-    } else {
-      put([&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(v, d, y); });
+      return;
     }
-    return;
   }
-  HWY_ALIGN float sums[kSums * HWY_MAX_LANES_D(D)];
+  static_assert(kSums <= kMostSums);
   Unrolled<kSums>([&](auto i)
-                      LUTRA_TILE { hn::Store(hn::Add(sum.template At<i>(), zero), d, sums + i * hn::Lanes(d)); });
-  StoreSums(d, a, e, t, kRows, kCols, sums);
+                      LUTRA_TILE { hn::Store(hn::Add(sum.template At<i>(), zero), d, t.sums + i * hn::Lanes(d)); });
+  StoreSums(d, a, e, t, kRows, kCols);
 }
 
 // The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
@@ -301,7 +319,7 @@ HWY_INLINE void PairTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixe
     StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
 }
-// The same of 3 x 3 taps, which stay in registers.
+// The same of 3 x 3 taps, which stay in registers, for whole tiles.
 template <class Tile, class D, class Pixels, class V>
 HWY_INLINE void PairTile3x3(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
                             const TileOut& t, Refs<V, 9> tap) {
@@ -316,7 +334,7 @@ HWY_INLINE void PairTile3x3(D d, const DepthwiseArgs& a, const Walk& w, Pixels p
       }
       rows += w.row_tap;
     });
-    StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
+    StoreWhole<Tile::kCols>(d, a.epilogue, t, sum);
   });
 }
 
@@ -334,7 +352,7 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
   if constexpr (kPairs && Tile::kStride == 1) {
     if (w.row_out == w.row_tap && w.kh > 1) {
       if constexpr (Tile::kTaps == 3) {
-        if (w.kh == 3) {
+        if (w.kh == 3 && a.row_taps == nullptr && IsWhole<Tile::kCols>(d, a, t)) {
           WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps + i * kTapBlock)); },
                       [&](const auto&... tap) LUTRA_TILE {
                         while (count > 1) {
@@ -368,8 +386,8 @@ HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float*
     const auto begin = static_cast<ptrdiff_t>(first), step = static_cast<ptrdiff_t>(w.col_tap);
     const ptrdiff_t last = begin + At(steps - 1, step), at = (begin - w.left) * w.in_col;
     const bool inside = begin >= w.left && last < w.right;
-    // With AVX-512 a look at `present` and a masked load hide behind the FMAs, but for the few of 3 taps.
-    if constexpr (!(HWY_ARCH_X86 && kPairs) || Tile::kTaps == 3) {
+    // With AVX-512 a look at `present` and a masked load all but hide behind the FMAs: narrow tiles have no other code.
+    if constexpr (!(HWY_ARCH_X86 && kPairs) || Tile::kCols > 4) {
       if (inside && t.lanes == hn::Lanes(d)) {
         return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, taps, count, t);
       }
@@ -394,7 +412,9 @@ HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const flo
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
   const size_t block_taps = w.kh * w.kw * kTapBlock;
   const size_t stride = w.col_out % w.col_tap == 0 ? w.col_out / w.col_tap : kDirectTile;  // or whatever is above 2
+  HWY_ALIGN float sums[kMostSums * HWY_MAX_LANES_D(D)];
   TileOut t{};
+  t.sums = sums;
   t.step = w.out_col;
   t.row_step = w.out_row;
   t.pixel_step = w.pixel_col;

@@ -187,8 +187,10 @@ HWY_NOINLINE void SmallBlock(D d, const DepthwiseArgs& a, size_t row_floats, con
                              const Epilogue& e, char* out, size_t y, size_t y_end, size_t x, size_t x_end) {
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
   const size_t lanes = hn::Lanes(d);
+  HWY_ALIGN float sums[kMostSums * HWY_MAX_LANES_D(D)];
   const auto tile = [&](size_t ty, size_t tx) LUTRA_TILE {
     TileOut t{};
+    t.sums = sums;
     t.pixels = HWY_MIN(kSmallRows, y_end - ty);
     t.lanes = HWY_MIN(lanes, x_end - tx);
     t.row = ty * a.out.w + tx;
@@ -255,6 +257,7 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
   const size_t height = depthwise::NchwRows(a.kh, a.g, a.out.h);
   size_t clean = SIZE_MAX;  // the block of columns whose padding is zero in scratch
   SpreadEpilogue spread;
+  HWY_ALIGN float sums[kMostSums * HWY_MAX_LANES_D(decltype(d))];
   for (size_t c = piece.c_begin; c < piece.c_end; ++c) {
     const ptrdiff_t plane = At(piece.n, a.in.sn) + At(c, a.in.sc);
     const float* tap = a.taps + c / kTapBlock * a.kh * a.kw * kTapBlock + c % kTapBlock;
@@ -314,6 +317,7 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
           while (ky_begin < ky_end && unused(ky_begin)) ++ky_begin;
           while (ky_begin < ky_end && unused(ky_end - 1)) --ky_end;
           TileOut t{};
+          t.sums = sums;
           t.pixels = HWY_MIN(kDirectTile, y_end - ty);
           t.step = a.out.sh * size;
           t.pixel_step = a.out.w;
