@@ -1,7 +1,7 @@
 // Depthwise convolution by transforms, f32, NHWC, stride 1, same padding. Multiply-adds count every tap of every
 // output, what direct convolution would do: shares above 1 of the FMA peak are the point. "warm": one problem again and
 // again, spectra in L3; "cold": problems in turn whose images and spectra together leave every cache, as inside a
-// network.
+// network; "cold_bf16": the same with spectra of bf16, which are lossy.
 #include "bench/depthwise/conv_run.h"
 
 namespace bench { namespace {
@@ -32,7 +32,8 @@ void AddWarm(const ConvRunShape& s, bool all) {
 }
 
 void AddCold(const ConvRunShape& s) {
-  Register(Format("fft/%zux%zux%zu/K:%zu/cold", s.h, s.h, s.c, s.k), false, [=](Bench& b) {
+  const bool bf16 = s.spectra == lutra::DType::kBF16;
+  Register(Format("fft/%zux%zux%zu/K:%zu/cold%s", s.h, s.h, s.c, s.k, bf16 ? "_bf16" : ""), false, [=](Bench& b) {
     constexpr size_t kColdBytes = size_t{256} << 20;
     std::vector<std::unique_ptr<ConvRun>> runs;
     for (size_t bytes = 0; bytes < kColdBytes && !(Flags().smoke && runs.size() == 2); bytes += runs.back()->bytes()) {
@@ -45,7 +46,20 @@ void AddCold(const ConvRunShape& s) {
     row.traffic = static_cast<double>(runs[0]->bytes());
     row.bounds.push_back(b.Against(Limit::kFma, runs[0]->macs()));
     row.note = NoteOf(*runs[0], b);
-    const auto peers = runs[0]->Peers(b.team.workers(), &row);  // these stay warm
+    std::vector<std::unique_ptr<ConvPeer>> peers;
+    if (!bf16) peers = runs[0]->Peers(b.team.workers(), &row);  // these stay warm
+    std::vector<std::unique_ptr<ConvRun>> others;
+    size_t next_other = 0;
+    lutra::Context alone;
+    if (bf16) {
+      ConvRunShape f32 = s;
+      f32.spectra = lutra::DType::kF32;
+      for (size_t i = 0; i < runs.size(); ++i) {
+        others.push_back(std::make_unique<ConvRun>(f32, kNhwc, lutra::ConvAlgo::kFft, alone));
+      }
+      row.rivals.push_back(
+          {"f32", others[0]->macs(), [&] { (*others[next_other++ % others.size()])(); }, /*warm=*/false});
+    }
     b.Time(std::move(row));
   });
 }
@@ -58,6 +72,9 @@ void AddCold(const ConvRunShape& s) {
     AddWarm(s, false);
     AddWarm(s, true);
     AddCold(s);
+    ConvRunShape bf16 = s;
+    bf16.spectra = lutra::DType::kBF16;
+    AddCold(bf16);
   }
   return true;
 }();

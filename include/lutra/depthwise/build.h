@@ -216,21 +216,22 @@ LUTRA_DISPATCHED(SpectraBlockFor, SpectraBlock)
 // the tasks left is done here.
 template <int64_t kTargets>
 SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape& s, const FftPlan& plan,
-                        const Executor& executor) {
+                        const SpectraLayout& layout, const Executor& executor) {
   SpectraArgs a;
+  a.layout = layout;
   a.taps = static_cast<const float*>(kernel.memory.data());
   a.kh = s.kh;
   a.kw = s.kw;
   a.c = s.c;
   a.rows_by = fft::CircleOf(plan.rows.points);
   a.columns_by = fft::CircleOf(plan.columns.points);
-  a.x = StepsOf(RowLine(s), TapsOf(RowLine(s)), plan.rows.points);
-  a.y = StepsOf(ColumnLine(s), TapsOf(ColumnLine(s)), plan.columns.points);
+  a.x = StepsOf(RowLine(s), TapsOf(RowLine(s)), plan.rows.points, plan.rows.turn);
+  a.y = StepsOf(ColumnLine(s), TapsOf(ColumnLine(s)), plan.columns.points, plan.columns.turn);
   const size_t blocks = (s.c + kTapBlock - 1) / kTapBlock, workers = std::max<size_t>(executor.workers, 1);
   const auto row_n = static_cast<size_t>(plan.rows.points), column_n = static_cast<size_t>(plan.columns.points);
   const size_t worker_doubles = SpectraScratchDoubles(s.kh, s.kw, a.rows_by);
-  SharedBytes spectra(internal::CheckedSize("DepthwisePlan: spectra", blocks, SpectraFloats(a.rows_by, a.columns_by)) *
-                      sizeof(float));
+  SharedBytes spectra(internal::CheckedSize("DepthwisePlan: spectra", blocks, layout.Block(a.rows_by, a.columns_by)) *
+                      SizeOf(layout.type));
   const auto columns = static_cast<size_t>(a.rows_by.Columns());
   const SharedBytes memory(internal::CheckedSize("DepthwisePlan: scratch", workers, worker_doubles) * sizeof(double) +
                            columns * sizeof(RowFrequency) + 2 * (row_n + column_n) * sizeof(double) + blocks);
@@ -252,7 +253,7 @@ SharedBytes MakeSpectra(const DepthwiseKernelParts& kernel, const DepthwiseShape
   }
   a.row_turns = turns;
   a.column_turns = turns + 2 * row_n;
-  a.spectra = static_cast<float*>(spectra.data());
+  a.spectra = spectra.data();
 
   struct Job {
     const SpectraArgs* args;
@@ -287,8 +288,11 @@ inline int32_t* FillTimes(const fft::Circle& circle, int32_t* times) {
 
 template <int64_t kTargets>
 DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
-                            const Executor& executor, const DepthwisePlanParts* like) {
+                            const Executor& executor, DType spectra, const DepthwisePlanParts* like) {
   const char* const what = "DepthwisePlan";
+  if (spectra != DType::kF32 && spectra != DType::kBF16) {
+    Fail("%s: spectra are %s, must be f32 or bf16", what, NameOf(spectra));
+  }
   if (layout > Layout::kNchw) Fail("%s: layout is %d, not a Layout", what, static_cast<int>(layout));
   if (algo > ConvAlgo::kSeparable) Fail("%s: algo is %d, not a ConvAlgo", what, static_cast<int>(algo));
   const ConvGeometry& g = kernel.geometry;
@@ -372,10 +376,28 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   if (transforms) {
     FillTimes(fft::CircleOf(by_fft.rows.points),
               FillTimes(fft::CircleOf(by_fft.columns.points), map + rows.mapped + cols.mapped));
+    p.spectra_type = spectra;
+    if (by_fft.shares) {
+      p.spectra_real = like->spectra_real;
+      by_fft.rows.turn = like->fft_rows.turn;
+      by_fft.columns.turn = like->fft_columns.turn;
+      p.spectra = like->spectra;
+    } else {
+      const FftTaps x = TapsOf(RowLine(shape)), y = TapsOf(ColumnLine(shape));
+      const Centre across = CentreOf(RowLine(shape), x), down = CentreOf(ColumnLine(shape), y);
+      p.spectra_real =
+          across.has && down.has &&
+          IsReflection(static_cast<const float*>(kernel.memory.data()), kernel.h, kernel.w, kernel.c, y, x);
+      if (p.spectra_real) {
+        by_fft.rows.turn = across.time;
+        by_fft.columns.turn = down.time;
+      }
+      p.spectra = MakeSpectra<kTargets>(kernel, shape, by_fft, {spectra, p.spectra_real}, executor);
+    }
     p.fft_rows = by_fft.rows;
     p.fft_columns = by_fft.columns;
-    p.spectra = by_fft.shares ? like->spectra : MakeSpectra<kTargets>(kernel, shape, by_fft, executor);
-    const size_t scratch = FftScratchBytes(by_fft.rows, by_fft.columns);
+    const size_t scratch =
+        FftScratchBytes(by_fft.rows, by_fft.columns, SpectraLayout{spectra, p.spectra_real}.Compact());
     p.scratch = std::max(p.scratch, scratch);
     if (p.in_place_ok) {
       const bool tiles = by_fft.rows.tiles * by_fft.columns.tiles > 1;
@@ -402,10 +424,10 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
   const DepthwisePlanParts& p = plan.parts();
   if (p.algo == ConvAlgo::kFft) {
     std::snprintf(fft, sizeof(fft),
-                  "chosen, %s. Transforms of %d x %d points, %zu x %zu tiles of an image, %zu bytes of spectra. Bound: "
-                  "L1 and L2",
+                  "chosen, %s. Transforms of %d x %d points, %zu x %zu tiles of an image, %zu bytes of spectra (%s%s). "
+                  "Bound: L1 and L2",
                   p.reason, p.fft_columns.points, p.fft_rows.points, p.fft_columns.tiles, p.fft_rows.tiles,
-                  p.spectra.bytes());
+                  p.spectra.bytes(), NameOf(p.spectra_type), p.spectra_real ? ", real: the taps are symmetric" : "");
     std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
   } else {
     std::snprintf(fft, sizeof(fft), "not chosen: %s", p.against);
@@ -441,8 +463,9 @@ LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const 
   return depthwise::MakeKernel(taps, geometry, quant);
 }
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo, const Executor& executor, const DepthwisePlanParts* like) {
-  return depthwise::MakePlan<HWY_TARGETS>(kernel, h, w, layout, algo, executor, like);
+                                          ConvAlgo algo, const Executor& executor, DType spectra,
+                                          const DepthwisePlanParts* like) {
+  return depthwise::MakePlan<HWY_TARGETS>(kernel, h, w, layout, algo, executor, spectra, like);
 }
 
 }}}  // namespace lutra::LUTRA_API_NS::plans

@@ -65,6 +65,7 @@ struct FftRun {
     if (l.first % 2 == 0) visit(true, work + l.first / 2 * kWorkRow, paired + pairs * l.second * Pitch(), size_t{1});
   }
 
+  const float* Spectrum(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const;
   size_t Forward() const;  // how many rows of the image
   void Columns(size_t rows) const;
   void Back() const;
@@ -145,6 +146,35 @@ inline HWY_NOINLINE size_t FftRun::Forward() const {
   return entries;
 }
 
+// `count` frequencies of these lanes from `frequency` on, {16 re, 16 im} of f32 each: made in scratch where they are
+// not stored so.
+inline HWY_NOINLINE const float* FftRun::Spectrum(const depthwise::SpectraLayout& layout, size_t frequency,
+                                                  size_t count) const {
+  const size_t first = g.c / kTapBlock * layout.Block(rb, cb) + frequency * layout.Frequency() + g.c % kTapBlock;
+  const void* const data = a.plan->spectra.data();
+  if (!layout.Compact()) return static_cast<const float*>(data) + first;
+  auto* const made = reinterpret_cast<float*>(scratch + s.spectrum);
+  const auto make = [&](const auto& load) LUTRA_TILE {
+    const FftTag d;
+    float* to = made;
+    size_t from = first;
+    for (size_t i = 0; i < count; ++i, from += layout.Frequency(), to += 2 * kTapBlock) {
+      hn::Store(load(from), d, to);
+      hn::Store(layout.real ? hn::Zero(d) : load(from + kTapBlock), d, to + kTapBlock);
+    }
+  };
+  if (layout.type == DType::kF32) {
+    make([&](size_t i) LUTRA_TILE { return hn::Load(FftTag(), static_cast<const float*>(data) + i); });
+  } else {
+    make([&](size_t i) LUTRA_TILE {
+      const hn::Rebind<uint16_t, FftTag> d16;
+      const hn::Rebind<uint32_t, FftTag> d32;
+      return F32FromBF16(FftTag(), hn::PromoteTo(d32, hn::LoadU(d16, static_cast<const uint16_t*>(data) + i)));
+    });
+  }
+  return made;
+}
+
 inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
   constexpr size_t kFrequency = 2 * fft::kSpectrumLanes;
   const fft::Length& l = cb.part;
@@ -154,8 +184,7 @@ inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
                   work_step = part_work * cb.parts, part_step = Pitch() * static_cast<ptrdiff_t>(half);
   const int32_t *const in = Index(2), *const out = Index(3);
   char* const work = scratch + s.work;
-  const float* const spectrum = static_cast<const float*>(a.plan->spectra.data()) +
-                                g.c / kTapBlock * depthwise::SpectraFloats(rb, cb) + g.c % kTapBlock;
+  const depthwise::SpectraLayout layout{a.plan->spectra_type, a.plan->spectra_real};
   const auto across_parts = [&](size_t batch) {
     if (parts == 1) return;
     for (size_t m = 0; m < batch; ++m) {
@@ -175,12 +204,12 @@ inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
                                      groups, batch});
       }
       across_parts(batch);
+      const float* const spectrum = Spectrum(layout, (row_part * half + f) * points, batch * points);
       for (size_t part = 0; part < parts; ++part) {
         char* const w = work + static_cast<ptrdiff_t>(part) * part_work;
-        column_second.column_middle(
-            {w, w, nullptr,
-             spectrum + ((row_part * half + f) * points + part * static_cast<size_t>(l.size)) * kFrequency, 0, 0,
-             work_step, work_step, static_cast<ptrdiff_t>(points * kFrequency), static_cast<size_t>(l.first), batch});
+        column_second.column_middle({w, w, nullptr, spectrum + part * static_cast<size_t>(l.size) * kFrequency, 0, 0,
+                                     work_step, work_step, static_cast<ptrdiff_t>(points * kFrequency),
+                                     static_cast<size_t>(l.first), batch});
       }
       across_parts(batch);
       for (size_t part = 0; part < parts; ++part) {
@@ -213,8 +242,8 @@ inline HWY_NOINLINE void FftRun::Back() const {
                                                    : -1;
     };
   };
-  FillIndex(depthwise::RowTimes(a), rb.Size(), 0, static_cast<int64_t>(a.plan->fft_rows.tile), Index(1),
-            outputs(a.g.stride_w, cols, walks ? a.out.sw * kFloat : kLine));
+  FillIndex(depthwise::RowTimes(a), rb.Size(), a.plan->fft_rows.turn, static_cast<int64_t>(a.plan->fft_rows.tile),
+            Index(1), outputs(a.g.stride_w, cols, walks ? a.out.sw * kFloat : kLine));
   const size_t line = cols * kFftLanes;
   for (size_t y = 0; y < rows; y += s.row_batch) {
     const size_t batch = HWY_MIN(s.row_batch, rows - y);
@@ -263,7 +292,8 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
   DepthwiseArgs a = *args;
   const fft::Circle rb = fft::CircleOf(a.plan->fft_rows.points), cb = fft::CircleOf(a.plan->fft_columns.points);
   const size_t per_task = depthwise::Packed(a.out.c, kTapBlock), packed = depthwise::Packed(a.out.c, kFftLanes);
-  const depthwise::FftScratch sizes(a.plan->fft_rows, a.plan->fft_columns, kFftLanes);
+  const depthwise::SpectraLayout layout{a.plan->spectra_type, a.plan->spectra_real};
+  const depthwise::FftScratch sizes(a.plan->fft_rows, a.plan->fft_columns, layout.Compact(), kFftLanes);
   const bool staged = depthwise::FftStaged(a);
   const size_t problems = depthwise::FftProblems(a);
   const size_t chunks = staged ? a.out.n : (problems + per_task - 1) / per_task;
@@ -306,11 +336,12 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
       const size_t entries = run.Forward();
       const size_t rows = a.plan->fft_columns.tile;
       const bool skips = ColumnBackSkips(cb.part.first);
-      FillIndex(depthwise::ColumnTimes(a), cb.Size(), 0, static_cast<int64_t>(rows), run.Index(3), [&](int64_t time) {
-        const auto t = static_cast<size_t>(time);
-        const bool wanted = t % a.g.stride_h == 0 && t / a.g.stride_h * a.g.stride_h < rows;
-        return wanted ? static_cast<int32_t>(t / a.g.stride_h) * static_cast<int32_t>(kSlot) : -1;
-      });
+      FillIndex(depthwise::ColumnTimes(a), cb.Size(), a.plan->fft_columns.turn, static_cast<int64_t>(rows),
+                run.Index(3), [&](int64_t time) {
+                  const auto t = static_cast<size_t>(time);
+                  const bool wanted = t % a.g.stride_h == 0 && t / a.g.stride_h * a.g.stride_h < rows;
+                  return wanted ? static_cast<int32_t>(t / a.g.stride_h) * static_cast<int32_t>(kSlot) : -1;
+                });
       if (!skips) {
         for (int k = 0; k < cb.Size(); ++k) {
           if (run.Index(3)[k] < 0) run.Index(3)[k] = static_cast<int32_t>(run.Pitch() - kSlot);
@@ -340,7 +371,7 @@ inline void SpectraBlock(const depthwise::SpectraArgs& a, size_t block, double* 
   double* const row = scratch;                        // a row of taps: [kw][16]
   double* const across = scratch + a.kw * kTapBlock;  // its transform, of all rows: [kh][half]{16 re, 16 im}
   const float* const taps = a.taps + block * a.kh * a.kw * kTapBlock;
-  float* const spectra = a.spectra + block * depthwise::SpectraFloats(a.rows_by, a.columns_by);
+  const size_t spectra = block * a.layout.Block(a.rows_by, a.columns_by);
   const depthwise::FftSteps &x = a.x, &y = a.y;
   const auto points = static_cast<size_t>(a.columns_by.Size()), row_points = static_cast<size_t>(a.rows_by.Size());
 
@@ -375,9 +406,15 @@ inline void SpectraBlock(const depthwise::SpectraArgs& a, size_t block, double* 
     const fft::Length& part = a.columns_by.part;
     const auto first = static_cast<size_t>(part.first), second = static_cast<size_t>(part.second);
     const size_t at = g % static_cast<size_t>(a.columns_by.parts) * static_cast<size_t>(part.size);
-    float* const to = spectra + (f * points + at + g % first * second + g % second) * 2 * kTapBlock + lane;
-    hn::StoreU(hn::DemoteTo(df, re), df, to);
-    hn::StoreU(hn::DemoteTo(df, im), df, to + kTapBlock);
+    const size_t to = spectra + (f * points + at + g % first * second + g % second) * a.layout.Frequency() + lane;
+    const auto store = [&](auto v, size_t i) LUTRA_TILE {
+      const auto rounded = hn::DemoteTo(df, v);
+      if (a.layout.type == DType::kF32) return hn::StoreU(rounded, df, static_cast<float*>(a.spectra) + i);
+      const hn::Rebind<uint16_t, decltype(d)> d16;
+      hn::StoreU(hn::TruncateTo(d16, BF16FromF32(df, rounded)), d16, static_cast<uint16_t*>(a.spectra) + i);
+    };
+    store(re, to);
+    if (!a.layout.real) store(im, to + kTapBlock);
   };
   for (size_t f = 0; f < columns; ++f) {
     for (size_t g = 0; 2 * g <= points; ++g) {  // with g, also -g: the same sums of cosines and of sines

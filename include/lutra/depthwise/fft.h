@@ -5,7 +5,8 @@
 // are zero. Padding is an index: a table says which pixel of the image a time is. Strides leave outputs out.
 //
 // Spectra: [block of kTapBlock channels][column of the rows' transform (Circle)][frequency of the columns' transform,
-// part by part, first-factor outside]{16 re, 16 im}. 1 / (N_h N_w), and the 2 of columns that stand for their
+// part by part, first-factor outside]{16 re, 16 im}, f32 or bf16; {16 re} where the kernel is its own reflection: its
+// centre is time 0 then, and outputs are so much later. 1 / (N_h N_w), and the 2 of columns that stand for their
 // conjugate, are in them. Up to kMostPacked channels fill a block again and again, so that several tiles or images
 // share a vector.
 #pragma once
@@ -70,18 +71,26 @@ constexpr FftAxis AxisOf(const FftLine& l, const FftTaps& t, int points) {
   return {points, static_cast<size_t>(tile), static_cast<size_t>((span + tile - 1) / tile), first, tile + last};
 }
 
-constexpr size_t SpectraFloats(const fft::Circle& rows, const fft::Circle& columns) {  // of a block
-  return static_cast<size_t>(rows.Columns()) * static_cast<size_t>(columns.Size()) * 2 * kTapBlock;
-}
+// Where a kernel's spectra stand, in elements.
+struct SpectraLayout {
+  DType type = DType::kF32;
+  bool real = false;
+  constexpr bool Compact() const { return real || type != DType::kF32; }  // made {16 re, 16 im} of f32 before use
+  constexpr size_t Frequency() const { return real ? kTapBlock : 2 * kTapBlock; }
+  constexpr size_t Block(const fft::Circle& rows, const fft::Circle& columns) const {
+    return static_cast<size_t>(rows.Columns()) * static_cast<size_t>(columns.Size()) * Frequency();
+  }
+};
 
 // Scratch of a task: index tables, rows with their own lanes (where the image's can't be used), work, columns.
 struct FftScratch {
   size_t row_batch, column_batch;  // rows and columns at a time: some 10 KB, a third of L1
   size_t pitch;                    // bytes from column to column, an odd number of slots, the last unused
   size_t line;                     // floats of a lane's own row
-  size_t index, entries, staged, lines, work, columns, bytes;  // offsets, and the size of it all
+  size_t index, entries, staged, lines, spectrum, work, columns, bytes;  // offsets, and the size of it all
 
-  FftScratch(const FftAxis& rows_by, const FftAxis& columns_by, size_t lanes) {
+  // compact: SpectraLayout::Compact()
+  FftScratch(const FftAxis& rows_by, const FftAxis& columns_by, bool compact, size_t lanes) {
     constexpr size_t kBatchBytes = 10000;
     const fft::Circle row = fft::CircleOf(rows_by.points), column = fft::CircleOf(columns_by.points);
     const size_t slot = 2 * lanes * sizeof(float), columns_of_row = static_cast<size_t>(row.Columns());
@@ -89,7 +98,9 @@ struct FftScratch {
     const auto longest = [](const FftAxis& a) { return std::max(static_cast<size_t>(a.hi - a.lo), a.tile); };
     const size_t most_h = longest(columns_by), most_w = longest(rows_by);
     row_batch = batch(static_cast<size_t>(row.part.size) * slot / 2, most_h);
-    column_batch = batch(static_cast<size_t>(column.Size()) * slot, static_cast<size_t>(row.part.Half()));
+    const size_t frequency = compact ? 2 * kTapBlock * sizeof(float) : 0;
+    column_batch =
+        batch(static_cast<size_t>(column.Size()) * std::max(slot, frequency), static_cast<size_t>(row.part.Half()));
     pitch = ((most_h + 1) | 1) * slot;
     line = (most_w + 3) / 4 * 4 + lanes;  // a vector may be stored behind it
     const auto place = [this](size_t size) {
@@ -102,16 +113,17 @@ struct FftScratch {
     entries = place(2 * fft::kMostCircle * sizeof(int32_t));  // rows of the image, and where they stand
     staged = place((row_batch * most_w + 4) * slot / 2);
     lines = place(row_batch * lanes * line * sizeof(float));
+    spectrum = place(column_batch * static_cast<size_t>(column.Size()) * frequency);
     work =
         place(std::max(row_batch * fft::WorkBytes(row.part, true, lanes),
                        column_batch * static_cast<size_t>(column.parts) * fft::WorkBytes(column.part, false, lanes)));
     columns = place(columns_of_row * pitch);
   }
 };
-inline size_t FftScratchBytes(const FftAxis& rows_by, const FftAxis& columns_by) {  // for any number of lanes
+inline size_t FftScratchBytes(const FftAxis& rows_by, const FftAxis& columns_by, bool compact) {  // any number of lanes
   size_t most = 0;
   for (size_t lanes = 1; lanes <= fft::kMostSlotLanes; lanes *= 2) {
-    most = std::max(most, FftScratch(rows_by, columns_by, lanes).bytes);
+    most = std::max(most, FftScratch(rows_by, columns_by, compact, lanes).bytes);
   }
   return most;
 }
@@ -120,9 +132,32 @@ inline size_t FftScratchBytes(const FftAxis& rows_by, const FftAxis& columns_by)
 struct FftSteps {  // taps [begin, end) on a circle: the time of the first, and from one to the next
   size_t begin = 0, end = 0, first = 0, step = 0;
 };
-constexpr FftSteps StepsOf(const FftLine& l, const FftTaps& t, int points) {
-  const int64_t low = l.OffsetOf(t.begin) % points;
+constexpr FftSteps StepsOf(const FftLine& l, const FftTaps& t, int points, int64_t turn) {
+  const int64_t low = (l.OffsetOf(t.begin) - turn) % points;
   return {t.begin, t.end, static_cast<size_t>(low < 0 ? low + points : low), l.dil % static_cast<size_t>(points)};
+}
+// The time that the middle of the taps lies from the first output; has: it is one.
+struct Centre {
+  bool has;
+  int64_t time;
+};
+constexpr Centre CentreOf(const FftLine& l, const FftTaps& t) {
+  const int64_t ends = l.OffsetOf(t.begin) + l.OffsetOf(t.end - 1);
+  return {ends % 2 == 0, ends / 2};
+}
+// Whether every channel's taps are their own reflection in that point. taps: DepthwiseKernel::blocks().
+inline bool IsReflection(const float* taps, size_t kh, size_t kw, size_t c, const FftTaps& y, const FftTaps& x) {
+  for (size_t block = 0; block * kTapBlock < c; ++block, taps += kh * kw * kTapBlock) {
+    for (size_t ky = y.begin; ky < y.end; ++ky) {
+      for (size_t kx = x.begin; kx < x.end; ++kx) {
+        const size_t other = (y.end - 1 - (ky - y.begin)) * kw + x.end - 1 - (kx - x.begin);
+        for (size_t lane = 0; lane < kTapBlock; ++lane) {
+          if (taps[(ky * kw + kx) * kTapBlock + lane] != taps[other * kTapBlock + lane]) return false;
+        }
+      }
+    }
+  }
+  return true;
 }
 struct RowFrequency {  // a column
   size_t frequency;
@@ -136,7 +171,8 @@ struct SpectraArgs {
   const RowFrequency* frequencies = nullptr;
   const double* row_turns = nullptr;     // cos, sin of 2 pi j / rows_by.Size()
   const double* column_turns = nullptr;  // of columns_by.Size()
-  float* spectra = nullptr;
+  void* spectra = nullptr;
+  SpectraLayout layout;
 };
 // Doubles of scratch for a block: a row of taps, and the rows' transforms of all of them.
 inline size_t SpectraScratchDoubles(size_t kh, size_t kw, const fft::Circle& rows_by) {

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "lutra/core/dtype.h"
 #include "lutra/core/version.h"
 #include "lutra/depthwise/geometry.h"
 #include "lutra/depthwise/shared.h"
@@ -32,6 +33,7 @@ struct FftAxis {
   size_t tile = 0;         // outputs from one tile to the next, those left out as well: a multiple of the stride
   size_t tiles = 0;        //
   int64_t lo = 0, hi = 0;  // input pixels of a tile, from its first output: [lo, hi), at most `points`
+  int64_t turn = 0;        // output i is time i + turn
 };
 struct DepthwisePlanParts {
   SharedBytes memory;   // row map, column map; kFft: the times of its points, of columns, of rows; with reweight, taps
@@ -39,9 +41,11 @@ struct DepthwisePlanParts {
   SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
-  size_t scratch_16 = 0;          // of images of bf16 and f16, not in place
-  FftAxis fft_rows, fft_columns;  // kFft
-  ConvGeometry run;               // steps that are never taken are 1
+  size_t scratch_16 = 0;             // of images of bf16 and f16, not in place
+  FftAxis fft_rows, fft_columns;     // kFft
+  DType spectra_type = DType::kF32;  // or bf16
+  bool spectra_real = false;         // of kernels that are their own reflection, whose centre is time 0
+  ConvGeometry run;                  // steps that are never taken are 1
   Layout layout = Layout::kNhwc;
   ConvAlgo algo = ConvAlgo::kDirect;
   const char* reason = nullptr;     // why this algorithm

@@ -14,7 +14,8 @@ namespace lutra { inline namespace LUTRA_API_NS { namespace plans {
 LUTRA_INLINE DepthwiseKernelParts BuildKernel(const ConstImageView& taps, const ConvGeometry& geometry,
                                               const ConvQuant& quant);
 LUTRA_INLINE DepthwisePlanParts BuildPlan(const DepthwiseKernelParts& kernel, size_t h, size_t w, Layout layout,
-                                          ConvAlgo algo, const Executor& executor, const DepthwisePlanParts* like);
+                                          ConvAlgo algo, const Executor& executor, DType spectra,
+                                          const DepthwisePlanParts* like);
 
 }}}  // namespace lutra::LUTRA_API_NS::plans
 
@@ -66,17 +67,19 @@ class DepthwisePlan {
                              ConvAlgo algo = ConvAlgo::kAuto)
       : DepthwisePlan(kernel, h, w, layout, algo, Executor{nullptr, 1, 0, nullptr}) {}
   // The same plan, its spectra computed by the executor's workers. kFft alone has any: milliseconds for some 100
-  // channels and large kernels.
+  // channels and large kernels. spectra: f32, or bf16, which halves them and is LOSSY: outputs are off by up to some
+  // 2^-9 of the largest of their channel.
   LUTRA_MEMBER DepthwisePlan(const DepthwiseKernel& kernel, size_t h, size_t w, Layout layout, ConvAlgo algo,
-                             const Executor& executor)
-      : kernel_(kernel), parts_(LUTRA_API_NS::plans::BuildPlan(kernel.parts_, h, w, layout, algo, executor, nullptr)) {}
+                             const Executor& executor, DType spectra = DType::kF32)
+      : kernel_(kernel),
+        parts_(LUTRA_API_NS::plans::BuildPlan(kernel.parts_, h, w, layout, algo, executor, spectra, nullptr)) {}
   // The kernel and layout of another plan for images of another size. Shares its spectra where the same transforms
   // serve both: neither time nor memory for new ones, at most a quarter more time to run.
   LUTRA_MEMBER DepthwisePlan(const DepthwisePlan& like, size_t h, size_t w, ConvAlgo algo = ConvAlgo::kAuto,
                              const Executor& executor = Executor{nullptr, 1, 0, nullptr})
       : kernel_(like.kernel_),
-        parts_(LUTRA_API_NS::plans::BuildPlan(like.kernel_.parts_, h, w, like.layout(), algo, executor, &like.parts_)) {
-  }
+        parts_(LUTRA_API_NS::plans::BuildPlan(like.kernel_.parts_, h, w, like.layout(), algo, executor,
+                                              like.parts_.spectra_type, &like.parts_)) {}
 
   LUTRA_MEMBER const DepthwiseKernel& kernel() const { return kernel_; }
   LUTRA_MEMBER size_t c() const { return kernel_.c(); }
