@@ -142,6 +142,56 @@ TEST_P(ChannelSplitOn, CopiesBetweenOtherTypesAndShapes) {
   }
 }
 
+// Images that leave L2 are cut into pieces of rows, all branches of one after the other.
+TEST_P(ChannelSplitOn, LargeImagesEqualTheirBranchesOneByOne) {
+  ThreeThreads threads;
+  Backwards backwards;
+  TargetContext contexts[] = {TargetContext(GetParam(), Serial(), kScratch),
+                              TargetContext(GetParam(), threads.AsExecutor(), kScratch),
+                              TargetContext(GetParam(), backwards.AsExecutor(), kScratch)};
+  for (const size_t stride : {size_t{1}, size_t{2}}) {
+    const size_t n = 2, h = stride == 1 ? 50 : 100, w = 61, c = 72;
+    ConvGeometry g;
+    g.stride_h = g.stride_w = stride;
+    const GuardedBuffer<float> taps(16 * 25);
+    Random random(4);
+    for (float& v : taps) v = random.Value();
+    const auto plan = [&](size_t channels, size_t kh, size_t kw) {
+      const ConstImageView t = Nchw(static_cast<const float*>(taps.data()), 1, channels, kh, kw);
+      return DepthwisePlan(DepthwiseKernel(t, g), h, w, Layout::kNhwc, ConvAlgo::kDirect);
+    };
+    const DepthwisePlan square = plan(16, 3, 3), across = plan(13, 1, 11), down = plan(16, 11, 1),
+                        large = plan(16, 5, 5), few = plan(11, 3, 1);
+    Epilogue bias;
+    bias.bias = taps.data();
+    std::vector<Branch> branches = {{0, 16, &square, 0, 0, bias},
+                                    {16, 29, &across, 0, 0, {}},
+                                    {29, 45, &down, 0, 0, {}},
+                                    {45, 61, &large, 0, 0, {}},
+                                    {61, 72, &few, 0, 0, {}}};
+    if (stride == 1) {
+      branches[3] = {45, 61, nullptr, 0, 0, {}};
+      branches[4] = {61, 72, nullptr, 1, -2, bias};
+    }
+    const ImageBuffer in(Layout::kNhwc, n, h, w, c, {3, 1, 2}, Edge::kBegin),
+        want(Layout::kNhwc, n, square.out_h(), square.out_w(), c, {5, 0, 7});
+    in.Randomize(3);
+    for (const Branch& b : branches) {
+      Branch alone = b;
+      alone.begin = 0;
+      alone.end = b.end - b.begin;
+      ChannelSplit({&alone, 1}, Channels(in.in(), b.begin, b.end), Channels(want.view(), b.begin, b.end), contexts[0]);
+    }
+    for (TargetContext& context : contexts) {
+      const ImageBuffer got(Layout::kNhwc, n, square.out_h(), square.out_w(), c, {5, 0, 7});
+      ChannelSplit(branches, in.in(), got.view(), context);
+      ASSERT_TRUE(got.SameAs(want)) << stride;
+      ASSERT_TRUE(got.memory().CanariesIntact());
+      context.Check();
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(All, ChannelSplitOn, ::testing::ValuesIn(TargetNames()), NameOfTarget);
 
 TEST(ChannelSplit, NothingToDo) {

@@ -75,7 +75,8 @@ LUTRA_INLINE void ChannelSplit(std::span<const Branch> branches, const ConstImag
     }
     count += slot->tasks != 0;
   }
-  depthwise::RunBranches({prepared, count}, context);
+  const bool in_turn = depthwise::CutTogether({prepared, count});
+  depthwise::RunBranches({prepared, count}, in_turn, context);
 }
 
 }}  // namespace lutra::LUTRA_API_NS

@@ -41,7 +41,7 @@ LUTRA_INLINE void DepthwiseConv2d(const DepthwisePlan& plan, const ConstImageVie
   depthwise::DepthwiseBranch branch;
   depthwise::CheckIo("DepthwiseConv2d", in, out);
   depthwise::PrepareConv<HWY_TARGETS>("DepthwiseConv2d", plan, in, out, epilogue, context, &branch);
-  depthwise::RunBranches({&branch, 1}, context);
+  depthwise::RunBranches({&branch, 1}, false, context);
 }
 
 LUTRA_INLINE std::string Explain(const DepthwisePlan& plan) { return depthwise::ExplainDepthwise(plan); }

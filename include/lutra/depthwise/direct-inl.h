@@ -115,15 +115,25 @@ HWY_INLINE void StorePlain(D d, const Epilogue& e, const TileOut& t, Refs<V, kSu
     store(hn::Add(sum.template At<i>(), bias), reinterpret_cast<float*>(y), i % kCols);
   });
 }
-// A tile of f32 with all its pixels and lanes, and nothing but a bias and ReLU.
+// A tile of f32 with all its pixels (and lanes, where to store some of them is slow), and nothing but a bias and ReLU.
+inline constexpr bool kMaskedStores = HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3;
 template <size_t kCols, class D>
 HWY_INLINE bool IsWhole(D d, const DepthwiseArgs& a, const TileOut& t) {
-  return a.plain && t.pixels == kCols && t.lanes == hn::Lanes(d);
+  return a.plain && t.pixels == kCols && (kMaskedStores || t.lanes == hn::Lanes(d));
 }
 template <size_t kCols, class D, class V, size_t kSums>
 HWY_INLINE void StoreWhole(D d, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
+  const auto zero = hn::Zero(d);
+  if constexpr (kMaskedStores) {
+    if (t.lanes != hn::Lanes(d)) {
+      const auto least = e.act == Act::kRelu ? zero : hn::Neg(hn::Inf(d));
+      StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t) LUTRA_TILE {
+        hn::StoreN(hn::IfThenZeroElse(hn::Lt(v, least), v), d, y, t.lanes);
+      });
+      return;
+    }
+  }
   if (e.act == Act::kRelu) {
-    const auto zero = hn::Zero(d);
     StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t) LUTRA_TILE {
       hn::StoreU(hn::IfThenZeroElse(hn::Lt(v, zero), v), d, y);
     });

@@ -16,6 +16,7 @@ struct DepthwiseBranch {
   DepthwiseArgs args;
   DepthwiseKernelFn kernel = nullptr;
   size_t tasks = 0;
+  bool any_rows = false;  // args.task_rows may be any number
 };
 
 using internal::TableIndex;  // for the dispatch macros
@@ -266,6 +267,7 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
                                             : PerTask(out.c, row_work * out.h, 1);
   if ((a.staged || in.type != DType::kF32) && layout == Layout::kNhwc) a.task_channels = kTapBlock;
+  branch->any_rows = layout == Layout::kNhwc && !a.staged && in.type == DType::kF32;
   branch->kernel =
       layout == Layout::kNhwc ? DirectNhwcFor<kTargets>(context.target()) : DirectNchwFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);
@@ -313,23 +315,53 @@ void PrepareShift(const char* what, const ConstImageView& in, const ImageView& o
   a.shift_w = shift_w;
   a.task_channels = nhwc ? out.c : PerTask(out.c, 8 * out.h * out.w, 1);
   a.task_rows = nhwc ? PerTask(out.h, 8 * out.w * out.c, 1) : out.h;
+  branch->any_rows = nhwc;
   branch->kernel = ShiftFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);
 }
 
+// NHWC branches of one image that leaves L2, each cut into the same pieces of rows, which are then taken in turn: a
+// line of memory holds channels of several branches, and a piece stays in L2 from one branch to the next. False where
+// nothing is cut: the image is small, or a branch has tasks of its own.
+inline bool CutTogether(std::span<DepthwiseBranch> branches) {
+  constexpr size_t kPiece = size_t{3} << 17, kLarge = size_t{3} << 19;  // bytes in and out
+  size_t row = 0;
+  for (const DepthwiseBranch& b : branches) {
+    const DepthwiseArgs& a = b.args;
+    if (!b.any_rows) return false;
+    row += (a.in.w * a.g.stride_h * SizeOf(a.in.type) + a.out.w * SizeOf(a.out.type)) * a.out.c;
+  }
+  if (branches.size() < 2) return false;
+  const size_t h = branches[0].args.out.h;
+  if (row * h < kLarge) return false;
+  const size_t rows = PieceSize(h, kPiece / row, 4);
+  for (DepthwiseBranch& b : branches) {
+    b.args.task_rows = rows;
+    b.args.task_channels = b.args.out.c;
+    b.tasks = DepthwiseTasks(b.args);
+  }
+  return true;
+}
+
 struct DepthwiseJob {
   std::span<const DepthwiseBranch> branches;
+  bool in_turn;  // CutTogether
   const Context* context;
 };
 inline void RunDepthwiseTask(const void* job, size_t task, size_t worker) {
   const auto& j = *static_cast<const DepthwiseJob*>(job);
   const DepthwiseBranch* b = j.branches.data();
-  for (; task >= b->tasks; ++b) task -= b->tasks;
+  if (j.in_turn) {
+    b += task % j.branches.size();
+    task /= j.branches.size();
+  } else {
+    for (; task >= b->tasks; ++b) task -= b->tasks;
+  }
   b->kernel(&b->args, task, j.context->scratch(worker));
 }
 
 // One parallel region for all branches; nothing is run, and no target reported, where there is nothing to do.
-inline void RunBranches(std::span<const DepthwiseBranch> branches, Context& context) {
+inline void RunBranches(std::span<const DepthwiseBranch> branches, bool in_turn, Context& context) {
   size_t tasks = 0;
   int64_t target = 0;
   for (const DepthwiseBranch& b : branches) {
@@ -337,7 +369,7 @@ inline void RunBranches(std::span<const DepthwiseBranch> branches, Context& cont
     if (b.tasks != 0) target = b.kernel(nullptr, 0, nullptr);
   }
   context.set_last_target(target);
-  const DepthwiseJob job{branches, &context};
+  const DepthwiseJob job{branches, in_turn, &context};
   const Executor& executor = context.executor();
   executor.run(executor, tasks, &RunDepthwiseTask, &job);
 }

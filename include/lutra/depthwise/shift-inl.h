@@ -13,6 +13,21 @@
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
+// memcpy of the channels of a pixel: too few to be worth a call. The last vector overlaps the one before it.
+HWY_INLINE void CopyRun(const char* from, char* to, size_t bytes) {
+  const hn::ScalableTag<uint8_t> d;
+  const size_t lanes = hn::Lanes(d);
+  if (bytes < lanes || bytes > 4096) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  const auto copy = [&](size_t at) LUTRA_TILE {
+    hn::StoreU(hn::LoadU(d, reinterpret_cast<const uint8_t*>(from + at)), d, reinterpret_cast<uint8_t*>(to + at));
+  };
+  for (size_t i = 0; i + lanes < bytes; i += lanes) copy(i);
+  copy(bytes - lanes);
+}
+
 // `count` neighbouring elements (channels of a pixel, columns of a channel) from `from`, or zeros where it is null.
 inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const char* from, size_t row, size_t channel,
                      size_t count, char* y) {
@@ -29,7 +44,7 @@ inline void ShiftRun(const depthwise::DepthwiseArgs& a, const Epilogue& e, const
   } else if (from == nullptr) {
     std::memset(y, 0, count * SizeOf(a.out.type));
   } else {
-    std::memcpy(y, from, count * SizeOf(a.out.type));
+    CopyRun(from, y, count * SizeOf(a.out.type));
   }
 }
 
