@@ -43,7 +43,7 @@ HWY_INLINE void WithCopies(const Body& body, V... v) {
   body(v...);
 }
 template <size_t... kI, class D, class Body>
-HWY_INLINE void WithAccumulatorsImpl(std::index_sequence<kI...>, D d, const Body& body) {
+HWY_INLINE void WithAccumulatorsImpl(std::index_sequence<kI...>, [[maybe_unused]] D d, const Body& body) {
   WithCopies(body, ((void)kI, hn::Zero(d))...);
 }
 // body(acc0, acc1, ...) with kCount vectors that begin at zero.
