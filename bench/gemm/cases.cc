@@ -267,7 +267,7 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
       row.rivals.push_back(full->AsPiece("f32x"));
     }
     std::vector<std::unique_ptr<GemmPeer>> peers;  // they know 8 bits alone
-    if (c.act.bits == 8 && !other_unit) peers = GemmPeers(run, b.team.workers());
+    if (c.act.bits == 8) peers = GemmPeers(run, b.team.workers());
     for (const auto& peer : peers) {
       const double error = run.ErrorOf(peer->Run());
       if (!(error < 0.03)) {
