@@ -15,7 +15,6 @@ inline constexpr size_t kMostLanes = 64;  // of f32: SVE
 inline constexpr size_t kNchwColumns = 128;  // output columns at a time, at most, where not all are staged
 inline constexpr size_t kNchwRows = 32;      // output rows at a time of small kernels: at most 22 KiB of input, in L1
 
-constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
 // Entries of an axis's map of `out` outputs: whole tiles are looked up, of every dil-th output too.
 constexpr size_t MappedSize(size_t out, size_t k, size_t stride, size_t dil) {
   const size_t beyond = kDirectTile * std::min(dil, kMostPhases);

@@ -37,7 +37,8 @@ constexpr FftLine ColumnLine(const DepthwiseShape& s) {
 //
 // What channels below or beside whole vectors cost; by transforms, `shared` problems fill a vector.
 constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
-  return static_cast<double>((s.c * shared + 15) / 16 * 16) / static_cast<double>(s.c * shared);
+  const size_t lanes = s.c * shared;
+  return static_cast<double>(RoundUp(lanes, 16)) / static_cast<double>(lanes);
 }
 // A tap that is walked over without meeting the image costs a sixteenth. Planes load each pixel for each
 // tap, but for the kernels that share loads, and have idle lanes behind each row.
@@ -52,7 +53,7 @@ constexpr double DirectCost(const DepthwiseShape& s) {
     return (shares  ? 0.34
             : steps ? 0.9
                     : 0.6) *
-           narrow * static_cast<double>(s.out_h * ((s.out_w + 15) / 16 * 16)) * (7 + taps);
+           narrow * static_cast<double>(s.out_h * RoundUp(s.out_w, 16)) * (7 + taps);
   }
   return IdleLanes(s) * (0.28 * (steps ? 1.3 : 1.0) * static_cast<double>(s.out_h * s.out_w) * (3 + taps) + 80);
 }
@@ -134,7 +135,7 @@ constexpr const char* WhyNotSeparable(const DepthwiseShape& s) {
 constexpr double SeparableCost(const DepthwiseShape& s) {
   const bool zero = s.geometry.pad == Pad::kZero;
   const auto pass = [&](size_t out_h, size_t k, double inside) {
-    const auto outputs = static_cast<double>(out_h * ((s.out_w + 7) / 8 * 8));
+    const auto outputs = static_cast<double>(out_h * RoundUp(s.out_w, 8));
     return 0.25 * (s.out_w < 16 ? 1.4 : 1.0) * outputs * (7 + inside + (static_cast<double>(k) - inside) / 8);
   };
   const auto kh = static_cast<double>(s.kh), kw = static_cast<double>(s.kw), w = static_cast<double>(s.w);

@@ -82,7 +82,7 @@ HWY_NOINLINE void StoreRow(D d, const Epilogue& e, const TileOut& t, const float
     StoreAsFloat(d, v, y, kType, lanes);
   }
 }
-// From the sums of all rows in memory: whatever StoreTile leaves.
+// From the sums of all rows in memory: whatever StoreOrKeep leaves.
 template <class D>
 HWY_NOINLINE void StoreSums(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& tile, size_t rows,
                             size_t cols) {
@@ -141,26 +141,33 @@ HWY_INLINE void StoreWhole(D d, const Epilogue& e, const TileOut& t, Refs<V, kSu
     StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t) LUTRA_TILE { hn::StoreU(v, d, y); });
   }
 }
-// The end of any tile. With kSome, those of fewer pixels or lanes need not go through memory either.
+// The end of any tile: false where it has only put the sums where StoreSums wants them. With kSome, tiles of fewer
+// pixels or lanes need not go there.
 template <size_t kCols, bool kSome, class D, class V, size_t kSums>
-HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
-  constexpr size_t kRows = kSums / kCols;
+HWY_INLINE bool StoreOrKeep(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
   const auto zero = hn::Zero(d);
-  const bool unweighted = a.row_taps == nullptr || AllTapsInside(a, t, kRows);
-  if (HWY_LIKELY(unweighted && IsWhole<kCols>(d, a, t))) return StoreWhole<kCols>(d, e, t, sum);
+  const bool unweighted = a.row_taps == nullptr || AllTapsInside(a, t, kSums / kCols);
+  if (HWY_LIKELY(unweighted && IsWhole<kCols>(d, a, t))) {
+    StoreWhole<kCols>(d, e, t, sum);
+    return true;
+  }
   if constexpr (kSome) {
     if (unweighted && a.plain) {
       const auto least = e.act == Act::kRelu ? zero : hn::Neg(hn::Inf(d));
       StorePlain<kCols>(d, e, t, sum, [&](auto v, float* y, size_t pixel) LUTRA_TILE {
         if (pixel < t.pixels) StoreSome(d, hn::IfThenZeroElse(hn::Lt(v, least), v), y, t.lanes);
       });
-      return;
+      return true;
     }
   }
   static_assert(kSums <= kMostSums);
   Unrolled<kSums>([&](auto i)
                       LUTRA_TILE { hn::Store(hn::Add(sum.template At<i>(), zero), d, t.sums + i * hn::Lanes(d)); });
-  StoreSums(d, a, e, t, kRows, kCols);
+  return false;
+}
+template <size_t kCols, bool kSome, class D, class V, size_t kSums>
+HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, Refs<V, kSums> sum) {
+  if (!StoreOrKeep<kCols, kSome>(d, a, e, t, sum)) StoreSums(d, a, e, t, kSums / kCols, kCols);
 }
 
 // The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
@@ -355,7 +362,6 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
   const int32_t* rows = w.rows;
   const auto advance = [&](size_t by) LUTRA_TILE {
     rows += by * w.row_out;
-    count -= by;
     t.y += At(by, t.row_step);
     t.row += by * t.pixel_row_step;
   };
@@ -365,20 +371,20 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
         if (w.kh == 3 && a.row_taps == nullptr && IsWhole<Tile::kCols>(d, a, t)) {
           WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps + i * kTapBlock)); },
                       [&](const auto&... tap) LUTRA_TILE {
-                        while (count > 1) {
+                        for (; count > 1; count -= 2) {
                           PairTile3x3<Tile>(d, a, w, pixels, rows, t, RefsTo(tap...));
                           advance(2);
                         }
                       });
         }
       }
-      while (count > 1) {
+      for (; count > 1; count -= 2) {
         PairTile<Tile>(d, a, w, pixels, rows, taps, t);
         advance(2);
       }
     }
   }
-  while (count != 0) {
+  for (; count != 0; --count) {
     RowTile<Tile>(d, a, w, pixels, rows, taps, t);
     advance(1);
   }

@@ -176,8 +176,11 @@ HWY_NOINLINE void SmallPair(D d, const DepthwiseArgs& a, size_t row_floats, size
       return sum.Select(std::index_sequence<(first + kI)...>());
     };
     constexpr std::make_index_sequence<kSmallRows> kRows;
-    StoreTile<kSmallRows, true>(d, a, e, t, half(kRows, Index<0>{}));
-    StoreTile<kSmallRows, true>(d, a, e, t2, half(kRows, Index<kSmallRows>{}));
+    // No call while sums are in registers.
+    const bool stored = StoreOrKeep<kSmallRows, true>(d, a, e, t, half(kRows, Index<0>{}));
+    const bool stored2 = StoreOrKeep<kSmallRows, true>(d, a, e, t2, half(kRows, Index<kSmallRows>{}));
+    if (!stored) StoreSums(d, a, e, t, 1, kSmallRows);
+    if (!stored2) StoreSums(d, a, e, t2, 1, kSmallRows);
   });
 }
 // Output rows [y, y_end), columns [x, x_end) of plane `out`, by two tiles at a time where there are two: side by side,
@@ -188,9 +191,10 @@ HWY_NOINLINE void SmallBlock(D d, const DepthwiseArgs& a, size_t row_floats, con
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
   const size_t lanes = hn::Lanes(d);
   HWY_ALIGN float sums[kMostSums * HWY_MAX_LANES_D(D)];
-  const auto tile = [&](size_t ty, size_t tx) LUTRA_TILE {
+  static_assert(2 * kSmallRows <= kMostSums);
+  const auto tile = [&](size_t ty, size_t tx, size_t which = 0) LUTRA_TILE {
     TileOut t{};
-    t.sums = sums;
+    t.sums = sums + which * kSmallRows * lanes;
     t.pixels = HWY_MIN(kSmallRows, y_end - ty);
     t.lanes = HWY_MIN(lanes, x_end - tx);
     t.row = ty * a.out.w + tx;
@@ -202,13 +206,13 @@ HWY_NOINLINE void SmallBlock(D d, const DepthwiseArgs& a, size_t row_floats, con
   for (; x + lanes < x_end; x += 2 * lanes, staged += 2 * lanes) {
     const float* from = staged;
     for (size_t ty = y; ty < y_end; ty += kSmallRows, from += kSmallRows * row_floats) {
-      SmallPair<kKh>(d, a, row_floats, lanes, taps, from, e, tile(ty, x), tile(ty, x + lanes));
+      SmallPair<kKh>(d, a, row_floats, lanes, taps, from, e, tile(ty, x), tile(ty, x + lanes, 1));
     }
   }
   if (x >= x_end) return;
   const size_t below = kSmallRows * row_floats;
   for (; y + kSmallRows < y_end; y += 2 * kSmallRows, staged += 2 * below) {
-    SmallPair<kKh>(d, a, row_floats, below, taps, staged, e, tile(y, x), tile(y + kSmallRows, x));
+    SmallPair<kKh>(d, a, row_floats, below, taps, staged, e, tile(y, x), tile(y + kSmallRows, x, 1));
   }
   if (y < y_end) SmallTile<kKh>(d, a, row_floats, taps, staged, e, tile(y, x));
 }

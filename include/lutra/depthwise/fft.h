@@ -20,6 +20,8 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace depthwise {
 
+constexpr size_t RoundUp(size_t v, size_t to) { return (v + to - 1) / to * to; }
+
 static_assert(fft::kSpectrumLanes == kTapBlock);
 
 inline constexpr size_t kMostPacked = 8;
