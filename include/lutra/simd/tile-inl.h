@@ -38,18 +38,19 @@ using Index = std::integral_constant<size_t, kI>;
 // What is inlined is copied by the compiler at each call that it is deep, with all that it captures: so tiles nest few
 // calls, none per vector, and large ones hand on one Refs instead of a pack.
 
-template <class Body, class... V>
-HWY_INLINE void WithCopies(const Body& body, V... v) {
-  body(v...);
-}
-template <size_t... kI, class D, class Body>
-HWY_INLINE void WithAccumulatorsImpl(std::index_sequence<kI...>, [[maybe_unused]] D d, const Body& body) {
-  WithCopies(body, ((void)kI, hn::Zero(d))...);
-}
-// body(acc0, acc1, ...) with kCount vectors that begin at zero.
-template <size_t kCount, class D, class Body>
-HWY_INLINE void WithAccumulators(D d, const Body& body) {
-  WithAccumulatorsImpl(std::make_index_sequence<kCount>(), d, body);
+// body(acc0, acc1, ...) with kCount vectors that begin at zero. (Arguments by value would do without levels; Clang 14
+// then spills tiles of int_dot.)
+template <size_t kCount, class D, class Body, class... V>
+HWY_INLINE void WithAccumulators([[maybe_unused]] D d, const Body& body, V&... acc) {
+  if constexpr (kCount == 0) {
+    body(acc...);
+  } else if constexpr (kCount < 4) {
+    auto next = hn::Zero(d);
+    WithAccumulators<kCount - 1>(d, body, acc..., next);
+  } else {
+    auto a = hn::Zero(d), b = hn::Zero(d), c = hn::Zero(d), e = hn::Zero(d);
+    WithAccumulators<kCount - 4>(d, body, acc..., a, b, c, e);
+  }
 }
 
 template <size_t... kI, class Make, class Body>
