@@ -78,7 +78,7 @@ inline void DepthwiseConv2d(const ConstImageView& taps, const ConvGeometry& g, c
   ForOutputs(out, e, [&](size_t n, size_t y, size_t x, size_t c) {
     int64_t sum = quant.bias == nullptr ? 0 : quant.bias[c];
     ForTaps(taps, g, in, n, y, x, c, [&](ptrdiff_t tap_at, ptrdiff_t pixel_at) {
-      const auto tap = static_cast<int>(static_cast<const int8_t*>(taps.data)[tap_at]);
+      const int8_t tap = static_cast<const int8_t*>(taps.data)[tap_at];
       const int pixel = in.type == DType::kI8 ? static_cast<const int8_t*>(in.data)[pixel_at]
                                               : static_cast<const uint8_t*>(in.data)[pixel_at];
       sum += tap * (pixel - quant.in_zero);
