@@ -167,7 +167,12 @@ bool HasTransforms(const std::string& target) {
 #define LUTRA_NEEDS_TRANSFORMS() \
   if (!HasTransforms(TargetNames().front())) GTEST_SKIP() << "no transforms on this CPU"
 
-TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFma) {
+// Every kShards-th of the cases: one program's tests run beside each other.
+class DepthwiseFftCases : public ::testing::TestWithParam<size_t> {};
+constexpr size_t kShards = 8;
+INSTANTIATE_TEST_SUITE_P(Shard, DepthwiseFftCases, ::testing::Range(size_t{0}, kShards));
+
+TEST_P(DepthwiseFftCases, StayInsideTheErrorBoundAndGiveTheSameBitsOnAllTargetsWithFma) {
   LUTRA_NEEDS_TRANSFORMS();
   ThreeThreads threads;
   std::vector<std::unique_ptr<TargetContext>> serial, parallel;
@@ -175,23 +180,19 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
     serial.push_back(std::make_unique<TargetContext>(name, Serial(), kScratch));
     parallel.push_back(std::make_unique<TargetContext>(name, threads.AsExecutor(), kScratch));
   }
-  size_t refused = 0, real = 0;
-  for (const FftCase& t : Cases()) {
-    std::unique_ptr<Problem> p;
-    const std::string failure = FailureOf([&] { p = std::make_unique<Problem>(t); });
-    if (p == nullptr) {  // too long, or nothing to see
-      ASSERT_NE(failure.find("DepthwisePlan: algo is kFft, which can't run: "), std::string::npos) << failure;
-      ++refused;
-      continue;
-    }
+  size_t real = 0;
+  const std::vector<FftCase> cases = Cases();
+  for (size_t i = GetParam(); i < cases.size(); i += kShards) {
+    const FftCase& t = cases[i];
+    const auto p = std::make_unique<Problem>(t);
     real += t.reflected && p->plan.parts().spectra_real;
     const bool bf16 = t.spectra == DType::kBF16;
     const ImageBuffer exact = p->Out(t);
     reference::DepthwiseConv2d<double>(p->Taps(t), t.geometry, p->in.in(), exact.view());
     std::vector<ChannelNorms> norms(t.n * t.c);
-    for (size_t i = 0; i < norms.size(); ++i) {
-      ChannelNorms& c = norms[i];
-      const size_t n = i / t.c, channel = i % t.c;
+    for (size_t plane = 0; plane < norms.size(); ++plane) {
+      ChannelNorms& c = norms[plane];
+      const size_t n = plane / t.c, channel = plane % t.c;
       const DepthwisePlanParts& parts = p->plan.parts();
       for (size_t y = 0; y < parts.rows; ++y) {
         for (size_t x = 0; x < parts.cols; ++x) {
@@ -255,8 +256,7 @@ TEST(DepthwiseFft, StaysInsideTheErrorBoundAndGivesTheSameBitsOnAllTargetsWithFm
       ++target;
     }
   }
-  EXPECT_LE(refused, 24u);
-  EXPECT_GE(real, 20u);
+  EXPECT_GE(real, 1u);
 }
 
 class Fft : public ::testing::TestWithParam<std::string> {};

@@ -196,6 +196,32 @@ HWY_INLINE V AddLine(D d, V sum, const int16_t* line) {
   return sum;
 }
 
+// A row's sums and its slots of all tables. units: of the row (kSecond: in their upper halves) and its neighbour.
+template <int kField, bool kSecond>
+HWY_INLINE void AddSlots(const uint8_t* tables, const uint8_t* tables1, const uint64_t (&units)[2], int16_t* sums) {
+  using Shape = internal::SumsShape<kField>;
+  const SumsTag d;
+  constexpr size_t kLanes = hn::MaxLanes(d);
+  constexpr uint64_t kHigh = 0xFFFFFFFF00000000u;
+  const uint64_t bits = kSecond ? units[0] >> 32 | (units[1] & kHigh) : (units[0] & ~kHigh) | units[1] << 32;
+  WithAccumulators<kSumsVecs>(d, [&](auto&... sum) LUTRA_TILE {
+    Numbered([&](auto v, auto& s) LUTRA_TILE { s = hn::Load(d, sums + decltype(v)::value * kLanes); }, sum...);
+    Unrolled<Shape::kTables>([&](auto i) LUTRA_TILE {
+      constexpr size_t kI = decltype(i)::value;
+      const size_t at =
+          kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4]) : SlotOffset<kField, kI>(bits);
+      Numbered(
+          [&](auto v, auto& s) LUTRA_TILE {
+            constexpr size_t kV = decltype(v)::value;
+            const uint8_t* line = (kV == 0 ? tables : tables1) + kI * Shape::kPitch + at;
+            s = AddLine(d, s, reinterpret_cast<const int16_t*>(line) + (kV == 0 ? 0 : kV - 1) * kLanes);
+          },
+          sum...);
+    });
+    Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d, sums + decltype(v)::value * kLanes); }, sum...);
+  });
+}
+
 // What the rows of x bring to a span.
 struct SumsX {
   HWY_ALIGN float scale[internal::kSumsRows];
@@ -276,7 +302,6 @@ HWY_NOINLINE inline size_t StartDots(const GemmCall& c, const int8_t* const* x_c
 // are 1.20, 32 are slower). Out of line: GCC spills the counters otherwise.
 template <int kField, bool kMixed>
 HWY_NOINLINE void RunSumsPass(const SumsPass& args, [[maybe_unused]] DotsBeside* dots) {
-  using Shape = internal::SumsShape<kField>;
   const SumsTag d16;
   const hn::CappedTag<int32_t, 16> d32;
   [[maybe_unused]] const hn::Repartition<uint8_t, decltype(d32)> d8;
@@ -340,26 +365,7 @@ HWY_NOINLINE void RunSumsPass(const SumsPass& args, [[maybe_unused]] DotsBeside*
                   },
                   dot...);
             }
-            constexpr uint64_t kHigh = 0xFFFFFFFF00000000u;
-            const uint64_t bits = kSecond ? units[0] >> 32 | (units[1] & kHigh) : (units[0] & ~kHigh) | units[1] << 32;
-            WithAccumulators<kSumsVecs>(d16, [&](auto&... sum) LUTRA_TILE {
-              Numbered([&](auto v, auto& s) LUTRA_TILE { s = hn::Load(d16, sums + decltype(v)::value * kLanes); },
-                       sum...);
-              Unrolled<Shape::kTables>([&](auto i) LUTRA_TILE {
-                constexpr size_t kI = decltype(i)::value;
-                const size_t at = kField == 8 ? SlotOffset<8, kI % 4 + (kSecond ? 4 : 0)>(units[kI / 4])
-                                              : SlotOffset<kField, kI>(bits);
-                Numbered(
-                    [&](auto v, auto& s) LUTRA_TILE {
-                      constexpr size_t kV = decltype(v)::value;
-                      const uint8_t* line = (kV == 0 ? tables : tables1) + kI * Shape::kPitch + at;
-                      s = AddLine(d16, s, reinterpret_cast<const int16_t*>(line) + (kV == 0 ? 0 : kV - 1) * kLanes);
-                    },
-                    sum...);
-              });
-              Numbered([&](auto v, auto& s) LUTRA_TILE { hn::Store(s, d16, sums + decltype(v)::value * kLanes); },
-                       sum...);
-            });
+            AddSlots<kField, kSecond>(tables, tables1, units, sums);
             sums += kLine;
           });
         });
