@@ -2,7 +2,8 @@
 // A task convolves the channels of one block, a vector at a time: rows of the image into columns, columns times the
 // kernel's spectrum, columns into rows of the output. Lanes never meet.
 // Needs   checked arguments (job.h), spectra (SpectraBlock). Touches no element outside of the views.
-// Bound   loads and stores of L1 in columns (within 7 %), of L2 in rows.
+// Bound   loads and stores of L1 in columns (within 7 %), of L2 in rows; where images and spectra come from memory,
+// they.
 #if defined(LUTRA_DEPTHWISE_FFT_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LUTRA_DEPTHWISE_FFT_INL_H_
 #undef LUTRA_DEPTHWISE_FFT_INL_H_
@@ -34,6 +35,44 @@ HWY_INLINE void FillIndex(const int32_t* times, int points, int64_t lo, int64_t 
   }
 }
 
+HWY_INLINE void PrefetchL2(uintptr_t at) { __builtin_prefetch(reinterpret_cast<const void*>(at), 0, 2); }
+
+// Lines of pixels (NHWC) that are needed soon, asked for into L2 some at a time: memory works while the core computes.
+// No prefetcher of a CPU sees them come: a pixel's next is `channels` away.
+struct LinesAhead {
+  uintptr_t at = 0;  // no pointer: it may come to stand behind the image
+  uintptr_t pixel_step = 0, row_step = 0;
+  size_t cols = 0, rows = 0, col = 0;
+
+  LinesAhead() = default;
+  // Channels [c, c + channels) of h x w pixels, the first of them element `first` of the view. The last byte of each
+  // counts: the first may stand in a line that came with the channels before.
+  template <class View>
+  LinesAhead(const View& v, ptrdiff_t first, size_t channels, size_t h, size_t w) : cols(w), rows(w == 0 ? 0 : h) {
+    const auto bytes = [&](ptrdiff_t elements) {
+      return static_cast<uintptr_t>(elements * static_cast<ptrdiff_t>(SizeOf(v.type)));
+    };
+    at = reinterpret_cast<uintptr_t>(v.data) + bytes(first + static_cast<ptrdiff_t>(channels)) - 1;
+    pixel_step = bytes(v.sw);
+    row_step = bytes(v.sh) - cols * pixel_step;
+  }
+  size_t Lines() const { return rows * cols; }
+  void Ask(size_t lines) {
+    while (lines != 0 && rows != 0) {
+      const size_t count = HWY_MIN(lines, cols - col);
+      uintptr_t line = at;
+      for (size_t i = 0; i < count; ++i, line += pixel_step) PrefetchL2(line);
+      at = line;
+      lines -= count;
+      col += count;
+      if (col != cols) continue;
+      at += row_step;
+      col = 0;
+      --rows;
+    }
+  }
+};
+
 struct FftRun {
   const DepthwiseArgs& a;
   const FftGroup& g;
@@ -44,6 +83,8 @@ struct FftRun {
   const fft::AcrossPasses row_across, column_across;
   const bool planes;
   char* const scratch;
+  // Input of this group, if nobody asked for it before, output of this group, input of the next.
+  LinesAhead in_now{}, out_soon{}, in_next{};
 
   int32_t* Index(int table) const { return reinterpret_cast<int32_t*>(scratch + s.index) + table * fft::kMostCircle; }
   float* Staged() const { return reinterpret_cast<float*>(scratch + s.staged); }
@@ -66,12 +107,28 @@ struct FftRun {
   }
 
   const float* Spectrum(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const;
-  size_t Forward() const;  // how many rows of the image
-  void Columns(size_t rows) const;
+  LinesAhead InputOf(const FftProblem& p, size_t c) const;
+  LinesAhead OutputOf(const FftProblem& p) const;
+  void SpectrumAhead(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const;
+  size_t Forward();  // how many rows of the image
+  void Columns(size_t rows);
   void Back() const;
 };
 
-inline HWY_NOINLINE size_t FftRun::Forward() const {
+inline HWY_NOINLINE LinesAhead FftRun::InputOf(const FftProblem& p, size_t c) const {
+  const FftAxis &x = a.plan->fft_rows, &y = a.plan->fft_columns;
+  const int64_t y0 = HWY_MAX(p.top + y.lo, int64_t{0}), y1 = HWY_MIN(p.top + y.hi, static_cast<int64_t>(a.in.h));
+  const int64_t x0 = HWY_MAX(p.left + x.lo, int64_t{0}), x1 = HWY_MIN(p.left + x.hi, static_cast<int64_t>(a.in.w));
+  if (y0 >= y1 || x0 >= x1) return {};
+  return {a.in, InputAt(a, p, static_cast<int32_t>(y0), c) + x0 * a.in.sw, HWY_MIN(kFftLanes, a.out.c - c),
+          static_cast<size_t>(y1 - y0), static_cast<size_t>(x1 - x0)};
+}
+inline HWY_NOINLINE LinesAhead FftRun::OutputOf(const FftProblem& p) const {
+  return {a.out, At(p.n, a.out.sn) + At(p.y, a.out.sh) + At(p.x, a.out.sw) + static_cast<ptrdiff_t>(g.c), g.channels,
+          p.rows, p.cols};
+}
+
+inline HWY_NOINLINE size_t FftRun::Forward() {
   constexpr ptrdiff_t kFloat = sizeof(float), kLine = kFftLanes * kFloat;
   const FftAxis &x = a.plan->fft_rows, &y = a.plan->fft_columns;
   const FftProblem& p0 = g.problem[0];
@@ -105,11 +162,13 @@ inline HWY_NOINLINE size_t FftRun::Forward() const {
   });
 
   const size_t line = static_cast<size_t>(width) * kFftLanes;
+  in_now.Ask(s.row_batch * static_cast<size_t>(width));
   for (size_t i = 0; i < entries;) {
     size_t batch = 1;  // of rows side by side
     while (batch < s.row_batch && i + batch < entries && (!walks || row_of[i + batch] == row_of[i + batch - 1] + 1)) {
       ++batch;
     }
+    in_now.Ask(batch * static_cast<size_t>(width));
     const char* from = reinterpret_cast<const char*>(Staged());
     if (walks) {
       if (row_of[i] < 0) {  // nobody asks for it
@@ -175,7 +234,15 @@ inline HWY_NOINLINE const float* FftRun::Spectrum(const depthwise::SpectraLayout
   return made;
 }
 
-inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
+// Asks for spectra, a line in two: neighbours come together.
+HWY_INLINE void FftRun::SpectrumAhead(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const {
+  const size_t first = g.c / kTapBlock * layout.Block(rb, cb) + frequency * layout.Frequency(),
+               size = SizeOf(layout.type);
+  const uintptr_t at = reinterpret_cast<uintptr_t>(a.plan->spectra.data()) + first * size;
+  for (size_t i = 0; i < count * layout.Frequency() * size; i += 128) PrefetchL2(at + i);
+}
+
+inline HWY_NOINLINE void FftRun::Columns(size_t rows) {
   constexpr size_t kFrequency = 2 * fft::kSpectrumLanes;
   const fft::Length& l = cb.part;
   const size_t half = static_cast<size_t>(rb.part.Half()), parts = static_cast<size_t>(cb.parts);
@@ -192,12 +259,16 @@ inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
                              0, kWorkRow, 0, groups, static_cast<size_t>(l.first)});
     }
   };
+  const size_t steps = (half + s.column_batch - 1) / s.column_batch * static_cast<size_t>(rb.parts);
+  const size_t in_share = (in_next.Lines() + steps - 1) / steps, out_share = (out_soon.Lines() + steps - 1) / steps;
   for (size_t f = 0; f < half; f += s.column_batch) {
     const size_t batch = HWY_MIN(s.column_batch, half - f);
     fft::Pass across{nullptr, Column(0, f), nullptr, nullptr, part_step, kSlot, 0, Pitch(), 0, rows, batch};
     if (rb.parts > 1) row_across.forward(across);
     for (size_t row_part = 0; row_part < static_cast<size_t>(rb.parts); ++row_part) {
       char* const at = Column(row_part, f);
+      SpectrumAhead(layout, (row_part * half + f + batch) * points, batch * points);
+      in_next.Ask(in_share);
       for (size_t part = 0; part < parts; ++part) {
         column_first.column_forward({at, work + static_cast<ptrdiff_t>(part) * part_work,
                                      in + part * static_cast<size_t>(l.size), nullptr, 0, 0, Pitch(), work_step, 0,
@@ -212,6 +283,7 @@ inline HWY_NOINLINE void FftRun::Columns(size_t rows) const {
                                      static_cast<size_t>(l.first), batch});
       }
       across_parts(batch);
+      out_soon.Ask(out_share);
       for (size_t part = 0; part < parts; ++part) {
         column_first.column_back({work + static_cast<ptrdiff_t>(part) * part_work, at,
                                   out + part * static_cast<size_t>(l.size), nullptr, 0, 0, work_step, Pitch(), 0,
@@ -312,19 +384,19 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
   // One channel without gaps is a plane.
   const bool planes = a.layout == Layout::kNchw || (a.out.c == 1 && a.in.sw == 1 && a.out.sw == 1 && a.plain);
   FftGroup g;
-  const FftRun run{a,
-                   g,
-                   rb,
-                   cb,
-                   sizes,
-                   FirstPassesFor(rb.part.first),
-                   FirstPassesFor(cb.part.first),
-                   SecondPassesFor(rb.part.second),
-                   SecondPassesFor(cb.part.second),
-                   AcrossPassesFor(rb.parts),
-                   AcrossPassesFor(cb.parts),
-                   planes,
-                   static_cast<char*>(scratch)};
+  FftRun run{a,
+             g,
+             rb,
+             cb,
+             sizes,
+             FirstPassesFor(rb.part.first),
+             FirstPassesFor(cb.part.first),
+             SecondPassesFor(rb.part.second),
+             SecondPassesFor(cb.part.second),
+             AcrossPassesFor(rb.parts),
+             AcrossPassesFor(cb.parts),
+             planes,
+             static_cast<char*>(scratch)};
   for (size_t i = begin; i < end; i += g.problems) {
     g.problems = HWY_MIN(packed, end - i);
     for (size_t k = 0; k < g.problems; ++k) {
@@ -333,6 +405,14 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
     }
     for (g.c = c_begin; g.c < c_end; g.c += kFftLanes) {
       g.channels = HWY_MIN(kFftLanes, c_end - g.c);
+      if (!planes && !staged && g.problems == 1) {
+        const size_t next = g.c + kFftLanes;
+        run.in_now = g.c == 0 && i == 0 ? run.InputOf(g.problem[0], 0) : LinesAhead();
+        run.out_soon = run.OutputOf(g.problem[0]);
+        run.in_next = next >= c_end && i + 1 < end             ? run.InputOf(ProblemAt(a, i + 1), c_begin)
+                      : next < (chunks == 1 ? a.out.c : c_end) ? run.InputOf(g.problem[0], next)
+                                                               : LinesAhead();
+      }
       const size_t entries = run.Forward();
       const size_t rows = a.plan->fft_columns.tile;
       const bool skips = ColumnBackSkips(cb.part.first);
