@@ -48,11 +48,12 @@ constexpr double DirectCost(const DepthwiseShape& s) {
   const double taps = inside + (walked - inside) / 16;
   const bool steps = s.geometry.stride_w > 1 || s.geometry.dil_h > 1 || s.geometry.dil_w > 1;
   if (s.layout == Layout::kNchw) {
-    const double narrow = s.out_w <= 16 ? 1.7 : s.out_w <= 32 ? 1.2 : 1.0;
+    const double narrow = s.out_w <= 12 ? 2.4 : s.out_w <= 16 ? 1.7 : s.out_w <= 32 ? 1.2 : 1.0;
     const bool shares = !steps && s.geometry.stride_h == 1 && (s.kh == 3 || s.kh == 5 || s.kh == 7);  // loads
-    return (shares  ? 0.34
-            : steps ? 0.9
-                    : 0.6) *
+    return (shares                                               ? 0.34
+            : s.geometry.stride_h > 1 || s.geometry.stride_w > 1 ? 1.3
+            : steps                                              ? 0.9
+                                                                 : 0.6) *
            narrow * static_cast<double>(s.out_h * RoundUp(s.out_w, 16)) * (7 + taps);
   }
   return IdleLanes(s) * (0.28 * (steps ? 1.3 : 1.0) * static_cast<double>(s.out_h * s.out_w) * (3 + taps) + 80);
@@ -65,10 +66,9 @@ constexpr double FftCost(const DepthwiseShape& s, const FftAxis& rows, const fft
   const double point = 11.5 + std::min(points, 4500.0) / 500 + (row.parts > 1 ? 2 : 0) + (column.parts > 1 ? 2 : 0) +
                        std::min(std::max(points - 18000, 0.0) / 300, 180.0);
   const size_t tiles = rows.tiles * columns.tiles;
+  const bool strides = s.geometry.stride_h > 1 || s.geometry.stride_w > 1;
   return IdleLanes(s, std::min(tiles, Packed(s.c, kTapBlock))) *
-         (s.layout == Layout::kNhwc ? 1.0
-          : rows.tiles > 1          ? 2.0
-                                    : 1.25) *
+         (s.layout == Layout::kNhwc ? 1.0 : (rows.tiles > 1 ? 2.3 : 1.45) * (strides ? 0.7 : 1.0)) *
          (tiles > 1 ? 1.15 : 1.0) *  // several can't run in place
          static_cast<double>(tiles) * (250 + points * point);
 }
@@ -129,21 +129,25 @@ constexpr const char* WhyNotSeparable(const DepthwiseShape& s) {
   if (s.geometry.reweight) return "borders are re-weighted";
   return nullptr;
 }
-// Time of the two bands, fitted on images of 7 to 1280 pixels beside the transforms of the same run (both also under
-// load, where transforms lose more). Padding that is not zero is read pixel by pixel; the last terms are what a task
-// costs, in NCHW for each channel and row.
+// Time of the two bands, fitted on images of 7 to 224 pixels beside the other algorithms. A tile is 7 columns (NHWC),
+// the last of a row pays for those that are not there. Padding that is not zero is read pixel by pixel; the last terms
+// are what a task costs, in NCHW for each channel and row.
 constexpr double SeparableCost(const DepthwiseShape& s) {
-  const bool zero = s.geometry.pad == Pad::kZero;
+  const bool zero = s.geometry.pad == Pad::kZero, planes = s.layout == Layout::kNchw;
+  const double narrow = planes || s.out_w >= 16 ? 1.0 : s.out_w > 12 ? 1.2 : 1.55;
+  const double partial = planes || s.out_w % 7 == 0 || s.out_w > 64 ? 1.0 : 1.4;
+  const double large = !planes && s.out_w >= 56 ? 1.08 : 1.0;
+  const double each = planes ? 0.95 : 0.34 * narrow * partial * large, start = planes ? 2.6 : 1.1;
   const auto pass = [&](size_t out_h, size_t k, double inside) {
-    const auto outputs = static_cast<double>(out_h * RoundUp(s.out_w, 8));
-    return 0.25 * (s.out_w < 16 ? 1.4 : 1.0) * outputs * (7 + inside + (static_cast<double>(k) - inside) / 8);
+    const auto outputs = static_cast<double>(out_h * RoundUp(s.out_w, planes ? 8 : 7));
+    return each * outputs * (start + inside + (static_cast<double>(k) - inside) / 4);
   };
   const auto kh = static_cast<double>(s.kh), kw = static_cast<double>(s.kw), w = static_cast<double>(s.w);
   const double around = zero ? 1.0 : 1.0 + 0.8 * std::min(1.0, kw / w);
   const double bands = pass(s.h, s.kw, zero ? TapsOf(RowLine(s)).mean : kw) * around +
                        pass(s.out_h, s.kh, zero ? TapsOf(ColumnLine(s)).mean : kh);
-  if (s.layout == Layout::kNchw) return bands + 6400 + 190 * static_cast<double>(s.out_h);
-  return bands * IdleLanes(s) + 600;
+  if (planes) return bands + 2000 + 100 * static_cast<double>(s.out_h);
+  return bands * IdleLanes(s) + 100;
 }
 // Bands are chosen only where their error bound is no larger than that of all taps one by one (docs/numerics.md, 4.11).
 constexpr bool SeparableIsAsExact(const DepthwiseShape& s) { return s.kh + s.kw + 10 <= s.kh * s.kw + 1; }
