@@ -120,12 +120,12 @@ inline HWY_NOINLINE LinesAhead FftRun::InputOf(const FftProblem& p, size_t c) co
   const int64_t y0 = HWY_MAX(p.top + y.lo, int64_t{0}), y1 = HWY_MIN(p.top + y.hi, static_cast<int64_t>(a.in.h));
   const int64_t x0 = HWY_MAX(p.left + x.lo, int64_t{0}), x1 = HWY_MIN(p.left + x.hi, static_cast<int64_t>(a.in.w));
   if (y0 >= y1 || x0 >= x1) return {};
-  return {a.in, InputAt(a, p, static_cast<int32_t>(y0), c) + x0 * a.in.sw, HWY_MIN(kFftLanes, a.out.c - c),
+  return {a.in, InputAt(a, p, static_cast<int32_t>(y0), c) + x0 * a.in.sw, HWY_MIN(kTapBlock, a.out.c - c),
           static_cast<size_t>(y1 - y0), static_cast<size_t>(x1 - x0)};
 }
 inline HWY_NOINLINE LinesAhead FftRun::OutputOf(const FftProblem& p) const {
-  return {a.out, At(p.n, a.out.sn) + At(p.y, a.out.sh) + At(p.x, a.out.sw) + static_cast<ptrdiff_t>(g.c), g.channels,
-          p.rows, p.cols};
+  return {a.out, At(p.n, a.out.sn) + At(p.y, a.out.sh) + At(p.x, a.out.sw) + static_cast<ptrdiff_t>(g.c),
+          HWY_MIN(kTapBlock, a.out.c - g.c), p.rows, p.cols};
 }
 
 inline HWY_NOINLINE size_t FftRun::Forward() {
@@ -234,7 +234,7 @@ inline HWY_NOINLINE const float* FftRun::Spectrum(const depthwise::SpectraLayout
   return made;
 }
 
-// Asks for spectra, a line in two: neighbours come together.
+// Asks for spectra, a line in two: neighbours come together. Shorter vectors leave prefetchers the time to see them.
 HWY_INLINE void FftRun::SpectrumAhead(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const {
   const size_t first = g.c / kTapBlock * layout.Block(rb, cb) + frequency * layout.Frequency(),
                size = SizeOf(layout.type);
@@ -267,7 +267,7 @@ inline HWY_NOINLINE void FftRun::Columns(size_t rows) {
     if (rb.parts > 1) row_across.forward(across);
     for (size_t row_part = 0; row_part < static_cast<size_t>(rb.parts); ++row_part) {
       char* const at = Column(row_part, f);
-      SpectrumAhead(layout, (row_part * half + f + batch) * points, batch * points);
+      if (kFftLanes == kTapBlock) SpectrumAhead(layout, (row_part * half + f + batch) * points, batch * points);
       in_next.Ask(in_share);
       for (size_t part = 0; part < parts; ++part) {
         column_first.column_forward({at, work + static_cast<ptrdiff_t>(part) * part_work,
@@ -405,13 +405,14 @@ int64_t Fft(const DepthwiseArgs* args, size_t task, void* scratch) {
     }
     for (g.c = c_begin; g.c < c_end; g.c += kFftLanes) {
       g.channels = HWY_MIN(kFftLanes, c_end - g.c);
-      if (!planes && !staged && g.problems == 1) {
+      if (!planes && !staged && g.problems == 1) {  // a block's lines once, whatever the vectors
         const size_t next = g.c + kFftLanes;
         run.in_now = g.c == 0 && i == 0 ? run.InputOf(g.problem[0], 0) : LinesAhead();
-        run.out_soon = run.OutputOf(g.problem[0]);
-        run.in_next = next >= c_end && i + 1 < end             ? run.InputOf(ProblemAt(a, i + 1), c_begin)
-                      : next < (chunks == 1 ? a.out.c : c_end) ? run.InputOf(g.problem[0], next)
-                                                               : LinesAhead();
+        run.out_soon = g.c == c_begin ? run.OutputOf(g.problem[0]) : LinesAhead();
+        run.in_next = next < c_end                    ? LinesAhead()
+                      : i + 1 < end                   ? run.InputOf(ProblemAt(a, i + 1), c_begin)
+                      : chunks == 1 && next < a.out.c ? run.InputOf(g.problem[0], next)
+                                                      : LinesAhead();
       }
       const size_t entries = run.Forward();
       const size_t rows = a.plan->fft_columns.tile;
