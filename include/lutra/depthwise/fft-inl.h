@@ -45,7 +45,7 @@ struct LinesAhead {
   size_t cols = 0, rows = 0, col = 0;
 
   LinesAhead() = default;
-  // Channels [c, c + channels) of h x w pixels, the first of them element `first` of the view. The last byte of each
+  // `channels` channels of h x w pixels, the first of them element `first` of the view. The last byte of each
   // counts: the first may stand in a line that came with the channels before.
   template <class View>
   LinesAhead(const View& v, ptrdiff_t first, size_t channels, size_t h, size_t w) : cols(w), rows(w == 0 ? 0 : h) {
@@ -234,7 +234,7 @@ inline HWY_NOINLINE const float* FftRun::Spectrum(const depthwise::SpectraLayout
   return made;
 }
 
-// Asks for spectra, a line in two: neighbours come together. Shorter vectors leave prefetchers the time to see them.
+// Asks for spectra, a line in two: neighbours come together. With AVX2 it costs more than it saves.
 HWY_INLINE void FftRun::SpectrumAhead(const depthwise::SpectraLayout& layout, size_t frequency, size_t count) const {
   const size_t first = g.c / kTapBlock * layout.Block(rb, cb) + frequency * layout.Frequency(),
                size = SizeOf(layout.type);
