@@ -1,5 +1,5 @@
-// Whether choose.h chooses well: every algorithm that accepts a call is a rival, forced, of the one that kAuto takes.
-// vs_<algorithm> below 0.95: that one is faster by more than 5 %. bench/choose.py lists those rows.
+// Whether choose.h chooses well: every algorithm that gives a call's bits is a rival, forced, of the one that kAuto
+// takes. vs_<algorithm> below 0.95: that one is faster by more than 5 %. bench/choose.py lists those rows.
 #include <algorithm>
 #include <iterator>
 
@@ -19,7 +19,7 @@ void Add(const GemmCase& c) {
     std::vector<std::unique_ptr<GemmRun>> others;
     for (size_t i = 1; i < std::size(lutra::internal::kGemmAlgoNames); ++i) {
       const auto other = static_cast<lutra::GemmAlgo>(i);
-      if (other == algo) continue;
+      if (other == algo || other == lutra::GemmAlgo::kTile) continue;  // tile rounds x times its scale: other bits
       auto run = std::make_unique<GemmRun>(c, b.context);
       run->Force(other);
       if (run->Algo() != other) continue;
@@ -54,8 +54,8 @@ constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Ternary
   // Bit planes of activations beside the same weights.
   for (const lutra::FormatInfo& format :
        {lutra::Int1::info, lutra::Ternary::info, lutra::Int2::info, lutra::Int3::info}) {
-    for (const int bits : {1, 2, 4}) {
-      for (const size_t m : {size_t{1}, size_t{4}, size_t{8}, size_t{16}, size_t{32}, size_t{128}}) {
+    for (const int bits : {1, 2, 3, 4}) {
+      for (const size_t m : {size_t{1}, size_t{4}, size_t{8}, size_t{16}, size_t{24}, size_t{32}, size_t{128}}) {
         GemmCase c{format, 0, 2560, 2560, m};
         c.act = BitsOf(bits, /*is_signed=*/true, /*planes=*/true);
         Add(c);

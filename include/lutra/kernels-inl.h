@@ -14,6 +14,7 @@
 #include "lutra/gemm/bf16_dot-inl.h"
 #include "lutra/depthwise/direct-inl.h"
 #include "lutra/depthwise/direct_nchw-inl.h"
+#include "lutra/depthwise/direct_turned-inl.h"
 #include "lutra/depthwise/separable-inl.h"
 #include "lutra/depthwise/fft-inl.h"
 #include "lutra/depthwise/int8-inl.h"

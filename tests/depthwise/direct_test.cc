@@ -69,8 +69,11 @@ class Direct : public ::testing::TestWithParam<std::string> {};
 TEST_P(Direct, EqualsReferenceBitForBit) {
   ThreeThreads threads;
   TargetContext serial(GetParam(), Serial(), kScratch), parallel(GetParam(), threads.AsExecutor(), kScratch);
+  size_t planes = 0, turned = 0;  // NCHW: lanes are columns, or channels
   for (const ConvCase& t : ConvCases()) {
     const Prepared p(t, HasFma(GetParam()));
+    planes += t.layout == Layout::kNchw && !p.plan.parts().turned;
+    turned += p.plan.parts().turned;
     for (TargetContext* context : {&serial, &parallel}) {
       const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, t.out_gaps,
                             context == &serial ? Edge::kEnd : Edge::kBegin);
@@ -84,6 +87,34 @@ TEST_P(Direct, EqualsReferenceBitForBit) {
       if (got.memory().size() != 0) context->Check();
     }
   }
+  EXPECT_GE(planes, 25u);
+  EXPECT_GE(turned, 60u);
+}
+
+// NCHW of 3 x 3 at stride 1, which AVX-512 reads where it is: every width around its vectors, one, two and odd numbers
+// of them, on all sides of the padding.
+TEST_P(Direct, PlanesOf3x3OfAnyWidth) {
+  TargetContext context(GetParam(), Serial(), kScratch);
+  size_t planes = 0;
+  for (const size_t w : {1u, 2u, 15u, 16u, 17u, 24u, 31u, 32u, 33u, 47u, 48u, 49u, 64u, 65u, 100u}) {
+    for (const size_t h : {1u, 2u, 8u, 11u}) {
+      for (const int pad : {-1, 0, 1, 2, 5}) {
+        if (pad == 0 && (w < 3 || h < 3)) continue;
+        ConvCase t{1, h, w, 2, 3, 3, {}, Layout::kNchw, {}, {}, static_cast<int>(w % 4), w * 8 + h};
+        t.geometry.top = t.geometry.left = t.geometry.bottom = t.geometry.right = pad;
+        if (pad == 5) t.geometry.left = t.geometry.bottom = 0;
+        if (h % 2 == 0) t.in_gaps = t.out_gaps = {3, 1, 2};
+        t.geometry.reweight = pad == 2;
+        const Prepared p(t, HasFma(GetParam()));
+        planes += !p.plan.parts().turned;
+        const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, t.out_gaps, Edge::kBegin);
+        DepthwiseConv2d(p.plan, p.in.in(), got.view(), context, p.epilogue);
+        ASSERT_TRUE(got.SameAs(p.want)) << t;
+        ASSERT_TRUE(got.memory().CanariesIntact()) << t;
+      }
+    }
+  }
+  EXPECT_GE(planes, 200u);
 }
 
 TEST_P(Direct, InPlaceGivesTheSameBits) {

@@ -22,6 +22,11 @@ constexpr size_t MappedSize(size_t out, size_t k, size_t stride, size_t dil) {
 }
 constexpr ptrdiff_t At(size_t i, ptrdiff_t stride) { return static_cast<ptrdiff_t>(i) * stride; }
 
+// `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.
+constexpr size_t PieceSize(size_t size, size_t wanted, size_t unit) {
+  const size_t pieces = std::max<size_t>(1, (size + wanted / 2) / std::max<size_t>(wanted, 1));
+  return std::max(unit, RoundUp((size + pieces - 1) / pieces, unit));
+}
 // Kernels of NCHW whose tiles load each input row once, and how many output rows are staged at a time.
 constexpr bool IsSmallNchw(size_t kh, const ConvGeometry& g) {
   return g.stride_h == 1 && g.stride_w == 1 && g.dil_h == 1 && g.dil_w == 1 && (kh == 3 || kh == 5 || kh == 7);
@@ -51,6 +56,25 @@ inline NchwScratchSizes NchwScratch(size_t kh, size_t kw, const ConvGeometry& g,
   s.tap_floats = RoundUp(internal::CheckedSize(what, kh, kw), 16);
   s.bytes = (s.tap_floats + internal::CheckedSize(what, s.rows, s.row_floats) + kMostLanes) * sizeof(float);
   return s;
+}
+
+// NCHW through lanes (direct_turned-inl.h): output rows of a task of 16 channels, and its scratch, which holds the
+// pixels it reads, then those it makes.
+struct TurnedTask {
+  size_t rows = 0, in_pixels = 0, out_pixels = 0, bytes = 0;
+};
+constexpr TurnedTask TurnedTaskOf(size_t kh, const ConvGeometry& g, size_t h, size_t w, size_t out_h, size_t out_w,
+                                  bool in_place) {
+  constexpr size_t kWanted = size_t{192} << 10;  // bytes: L2 has room for more, and pieces share rows
+  TurnedTask t;
+  for (t.rows = out_h;; t.rows = RoundUp((t.rows + 1) / 2, kDirectTile)) {
+    const size_t reach = t.rows == 0 ? 0 : (t.rows - 1) * g.stride_h + g.dil_h * (kh - 1) + 1;
+    const size_t in = (g.pad == Pad::kZero ? std::min(h, reach) : h) * w, out = t.rows * out_w;
+    t.in_pixels = RoundUp(std::max(in, out) + 3, 4);  // out: rows on their way through an epilogue
+    t.out_pixels = RoundUp(std::max(out, w) + 3, 4);  // w: a row on its way to f32
+    t.bytes = (t.in_pixels + t.out_pixels) * kTapBlock * sizeof(float);
+    if (in_place || t.rows <= kDirectTile || t.bytes <= kWanted) return t;
+  }
 }
 
 // A direct convolution or, without taps, a shift of one image or channel range of one.
@@ -113,11 +137,6 @@ inline size_t FftTasks(const DepthwiseArgs& a) {
   return blocks * (FftStaged(a) ? a.out.n : (FftProblems(a) + per_task - 1) / per_task);
 }
 
-// `size` cut into even pieces of about `wanted`, each a multiple of `unit` but the last.
-inline size_t PieceSize(size_t size, size_t wanted, size_t unit) {
-  const size_t pieces = std::max<size_t>(1, (size + wanted / 2) / std::max<size_t>(wanted, 1));
-  return std::max(unit, RoundUp((size + pieces - 1) / pieces, unit));
-}
 // Output rows of a direct task, NHWC: some 16 of them share most of their input rows.
 inline size_t NhwcTaskRows(size_t out_h) { return PieceSize(out_h, 16, kDirectTile); }
 

@@ -299,8 +299,17 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   const Line vertical{"h", h, kernel.h, g.stride_h, g.dil_h, g.top, g.bottom, g.pad};
   const Line horizontal{"w", w, kernel.w, g.stride_w, g.dil_w, g.left, g.right, g.pad};
   const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
-  const DepthwiseShape shape{kernel.h, kernel.w, h, w,      rows.out,
-                             cols.out, kernel.c, g, layout, kernel.factors.bytes() != 0};
+  const DepthwiseShape shape{kernel.h,
+                             kernel.w,
+                             h,
+                             w,
+                             rows.out,
+                             cols.out,
+                             kernel.c,
+                             g,
+                             layout,
+                             kernel.factors.bytes() != 0,
+                             FftLanesOf<kTargets>(0)()};
 
   FftPlan by_fft = FftPlanOf(shape);
   if (like != nullptr && like->algo == ConvAlgo::kFft) {
@@ -370,6 +379,13 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     p.scratch = NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, false, kMostLanes).bytes;
     p.scratch_in_place =
         p.pointwise ? p.scratch : NchwScratch(kernel.h, kernel.w, p.run, p.out_h, p.out_w, true, kMostLanes).bytes;
+    const auto turned = [&](bool in_place) {
+      return TurnedTaskOf(kernel.h, p.run, h, w, p.out_h, p.out_w, in_place).bytes;
+    };
+    p.turned = p.algo == ConvAlgo::kDirect && TurnsPlanes(shape);
+    p.turned_in_place = p.turned && p.in_place_ok && turned(true) <= Context::kDefaultScratch;
+    if (p.turned) p.scratch = turned(false);
+    if (p.turned_in_place) p.scratch_in_place = turned(true);
   } else if (!p.pointwise && p.in_place_ok) {
     p.scratch_in_place = internal::CheckedSize(what, h, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
   }
@@ -431,7 +447,8 @@ inline std::string ExplainDepthwise(const DepthwisePlan& plan) {
     std::snprintf(direct, sizeof(direct), "not chosen: %s", p.against);
   } else {
     std::snprintf(fft, sizeof(fft), "not chosen: %s", p.against);
-    std::snprintf(direct, sizeof(direct), "chosen, %s. Bound: %s", p.reason,
+    std::snprintf(direct, sizeof(direct), "chosen, %s%s. Bound: %s", p.reason,
+                  p.turned ? "; planes turn into lanes and back" : "",
                   k.integer() ? "the multiply's peak (4-way dot, or pairs of 16 bits)" : "the FMA peak");
   }
   std::snprintf(separable, sizeof(separable), "not chosen: %s", p.separable);

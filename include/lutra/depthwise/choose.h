@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lutra/core/context.h"
+#include "lutra/depthwise/args.h"
 #include "lutra/depthwise/fft.h"
 #include "lutra/depthwise/geometry.h"
 
@@ -13,6 +14,7 @@ struct DepthwiseShape {
   ConvGeometry geometry;  // resolved
   Layout layout = Layout::kNhwc;
   bool rank_one = false;  // DepthwiseKernel::separable()
+  size_t lanes = 16;      // of the CPU's vectors of f32
 };
 struct DepthwiseChoice {
   ConvAlgo algo;          // never kAuto
@@ -40,23 +42,47 @@ constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
   const size_t lanes = s.c * shared;
   return static_cast<double>(RoundUp(lanes, 16)) / static_cast<double>(lanes);
 }
-// A tap that is walked over without meeting the image costs a sixteenth. Planes load each pixel for each
-// tap, but for the kernels that share loads, and have idle lanes behind each row.
-constexpr double DirectCost(const DepthwiseShape& s) {
+// A tap that is walked over without meeting the image costs a sixteenth.
+constexpr double TapsPaid(const DepthwiseShape& s) {
   const double inside = TapsOf(ColumnLine(s)).mean * TapsOf(RowLine(s)).mean;
-  const double walked = static_cast<double>(s.kh * s.kw);
-  const double taps = inside + (walked - inside) / 16;
-  const bool steps = s.geometry.stride_w > 1 || s.geometry.dil_h > 1 || s.geometry.dil_w > 1;
-  if (s.layout == Layout::kNchw) {
-    const double narrow = s.out_w <= 12 ? 2.4 : s.out_w <= 16 ? 1.7 : s.out_w <= 32 ? 1.2 : 1.0;
-    const bool shares = !steps && s.geometry.stride_h == 1 && (s.kh == 3 || s.kh == 5 || s.kh == 7);  // loads
-    return (shares                                               ? 0.34
-            : s.geometry.stride_h > 1 || s.geometry.stride_w > 1 ? 1.3
-            : steps                                              ? 0.9
-                                                                 : 0.6) *
-           narrow * static_cast<double>(s.out_h * RoundUp(s.out_w, 16)) * (7 + taps);
-  }
-  return IdleLanes(s) * (0.28 * (steps ? 1.3 : 1.0) * static_cast<double>(s.out_h * s.out_w) * (3 + taps) + 80);
+  return inside + (static_cast<double>(s.kh * s.kw) - inside) / 16;
+}
+constexpr bool HasSteps(const DepthwiseShape& s) {
+  return s.geometry.stride_w > 1 || s.geometry.dil_h > 1 || s.geometry.dil_w > 1;
+}
+// NHWC.
+constexpr double LanesCost(const DepthwiseShape& s) {
+  // Tiles are of 7 columns. With 16 registers a single one of them, for many taps, doesn't hide the FMAs' latency.
+  const double narrow = s.out_w < 14 && s.out_w % 7 != 0 ? 1.25 : 1.0;
+  const double single = s.lanes < 16 && s.out_w < 16 && !HasSteps(s) && TapsPaid(s) > 25 ? 2.0 : 1.0;
+  const double steps = HasSteps(s) ? 1.3 : 1.0, outputs = static_cast<double>(s.out_h * s.out_w);
+  return IdleLanes(s) * (0.28 * steps * narrow * single * outputs * (3 + TapsPaid(s)) + 80);
+}
+// NCHW whose lanes are columns: these idle behind each row (half of the targets have vectors of 16, half of 8), and a
+// pixel is loaded for each tap, but by the kernels that share loads. Strides are staged column by column.
+constexpr double PlanesCost(const DepthwiseShape& s) {
+  const ConvGeometry& g = s.geometry;
+  const double narrow = s.out_w <= 12 ? 2.4 : s.out_w <= 16 ? 1.7 : 1.0, partial = s.out_w % 8 == 0 ? 1.0 : 1.2;
+  const double columns = static_cast<double>(RoundUp(s.out_w, 16) + RoundUp(s.out_w, 8)) / 2;
+  const bool strides = g.stride_h > 1 || g.stride_w > 1;
+  const bool shares = !strides && !HasSteps(s) && (s.kh == 3 || s.kh == 5 || s.kh == 7);
+  const double staged = strides ? 10 * static_cast<double>(g.stride_h * g.stride_w) : 7;
+  return (shares                   ? 0.34
+          : strides || HasSteps(s) ? 0.8
+                                   : 0.6) *
+         narrow * partial * static_cast<double>(s.out_h) * columns * (staged + TapsPaid(s));
+}
+// NCHW through lanes. Planes that lie a power of two apart meet in the same sets of L1.
+constexpr double TurnedCost(const DepthwiseShape& s) {
+  const double pixel = s.h * s.w % 512 == 0 ? 3.1 : 1.9;
+  return LanesCost(s) + IdleLanes(s) * pixel * static_cast<double>(s.h * s.w + s.out_h * s.out_w);
+}
+constexpr bool TurnsPlanes(const DepthwiseShape& s) {
+  return s.layout == Layout::kNchw && TurnedCost(s) < PlanesCost(s) &&
+         TurnedTaskOf(s.kh, s.geometry, s.h, s.w, s.out_h, s.out_w, false).bytes <= Context::kDefaultScratch;
+}
+constexpr double DirectCost(const DepthwiseShape& s) {
+  return s.layout == Layout::kNhwc ? LanesCost(s) : TurnsPlanes(s) ? TurnedCost(s) : PlanesCost(s);
 }
 // Planes turn into lanes best where a tile has whole rows. The larger transforms leave L2, those of several parts make
 // one pass more, and the longest leave L3.
@@ -68,7 +94,7 @@ constexpr double FftCost(const DepthwiseShape& s, const FftAxis& rows, const fft
   const size_t tiles = rows.tiles * columns.tiles;
   const bool strides = s.geometry.stride_h > 1 || s.geometry.stride_w > 1;
   return IdleLanes(s, std::min(tiles, Packed(s.c, kTapBlock))) *
-         (s.layout == Layout::kNhwc ? 1.0 : (rows.tiles > 1 ? 2.3 : 1.45) * (strides ? 0.7 : 1.0)) *
+         (s.layout == Layout::kNhwc ? 1.0 : (rows.tiles > 1 ? 1.9 : 1.45) * (strides ? 0.7 : 1.0)) *
          (tiles > 1 ? 1.15 : 1.0) *  // several can't run in place
          static_cast<double>(tiles) * (250 + points * point);
 }

@@ -170,6 +170,36 @@ HWY_INLINE void StoreTile(D d, const DepthwiseArgs& a, const Epilogue& e, const 
   if (!StoreOrKeep<kCols, kSome>(d, a, e, t, sum)) StoreSums(d, a, e, t, kSums / kCols, kCols);
 }
 
+// NCHW: the tile of up to kRows output rows of plane `out` and a vector of columns that begins at (y, x).
+template <size_t kRows>
+HWY_INLINE TileOut PlaneTile(const DepthwiseArgs& a, char* out, size_t y, size_t y_end, size_t x, size_t x_end,
+                             size_t lanes, float* sums) {
+  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
+  TileOut t{};
+  t.sums = sums;
+  t.pixels = HWY_MIN(kRows, y_end - y);
+  t.lanes = HWY_MIN(lanes, x_end - x);
+  t.row = y * a.out.w + x;
+  t.y = out + (At(y, a.out.sh) + At(x, a.out.sw)) * size;
+  t.step = a.out.sh * size;
+  t.pixel_step = a.out.w;
+  return t;
+}
+// Two of them, the sums of the second behind those of the first; two: there is a second.
+template <size_t kRows, class D, class V>
+HWY_INLINE void StorePlaneTiles(D d, const DepthwiseArgs& a, const Epilogue& e, const TileOut& t, const TileOut& t2,
+                                bool two, Refs<V, 2 * kRows> sum) {
+  const auto half = [&]<size_t... kI>(std::index_sequence<kI...>, auto first) LUTRA_TILE {
+    return sum.Select(std::index_sequence<(first + kI)...>());
+  };
+  constexpr std::make_index_sequence<kRows> kHalf;
+  // No call while sums are in registers.
+  const bool stored = StoreOrKeep<kRows, true>(d, a, e, t, half(kHalf, Index<0>{}));
+  const bool stored2 = !two || StoreOrKeep<kRows, true>(d, a, e, t2, half(kHalf, Index<kRows>{}));
+  if (!stored) StoreSums(d, a, e, t, 1, kRows);
+  if (!stored2) StoreSums(d, a, e, t2, 1, kRows);
+}
+
 // The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
 template <class D>
 HWY_INLINE hn::Vec<D> LoadLanes(D d, const float* p, size_t n) {
@@ -496,25 +526,13 @@ HWY_INLINE void CopyRows(const DepthwiseArgs& a, const DepthwisePiece& piece, de
   CopyRowsOf<DType::kF16>(a, piece, rows, to);
 }
 
-// One task.
-inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
-  if (args == nullptr) return HWY_TARGET;
-  const DepthwiseArgs& a = *args;
+// Output rows [y_begin, y_end) of an image whose pixels are vectors of channels: `image` points at channel c_base of
+// its first pixel, sh and sw floats between rows and columns. any_rows: `image` has all rows, not only those of the
+// piece.
+inline void WalkPiece(const DepthwiseArgs& a, const DepthwisePiece& piece, const float* image, ptrdiff_t sh,
+                      ptrdiff_t sw, size_t c_base, bool any_rows) {
   const hn::CappedTag<float, kTapBlock> d;  // a vector's taps lie in one block
-  const DepthwisePiece piece = depthwise::PieceOf(a, task);
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
-  const float* image = static_cast<const float*>(a.in.data) + (a.in.type == DType::kF32 ? At(piece.n, a.in.sn) : 0);
-  ptrdiff_t sh = a.in.sh, sw = a.in.sw;
-  size_t c_base = 0;
-  if (a.staged || a.in.type != DType::kF32) {
-    const depthwise::RowRange range =
-        a.staged ? depthwise::RowRange{0, a.in.h} : depthwise::RowsOf(a.rows, a.g, a.kh, piece.y_begin, piece.y_end);
-    CopyRows(a, piece, range, static_cast<float*>(scratch));
-    sw = static_cast<ptrdiff_t>(piece.c_end - piece.c_begin);
-    sh = At(a.in.w, sw);
-    image = static_cast<const float*>(scratch) - At(range.begin, sh);
-    c_base = piece.c_begin;
-  }
   const size_t phases_h = PhasesOf(a.g.stride_h, a.g.dil_h), phases_w = PhasesOf(a.g.stride_w, a.g.dil_w);
   char* const out = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
   for (size_t fy = 0; fy < phases_h; ++fy) {
@@ -540,7 +558,7 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
       w.left = a.g.left - static_cast<ptrdiff_t>(x * a.g.stride_w);
       w.right = w.left + static_cast<ptrdiff_t>(a.in.w);
       // A column of taps is a row of the image that is turned. Its tiles may read rows beyond those of the piece.
-      if (a.kw == 1 && a.kh != 1 && (a.staged || a.in.type == DType::kF32)) {
+      if (a.kw == 1 && a.kh != 1 && any_rows) {
         std::swap(w.rows, w.cols);
         std::swap(w.row_out, w.col_out);
         std::swap(w.row_tap, w.col_tap);
@@ -556,6 +574,26 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
                  out + (At(y, a.out.sh) + At(x, a.out.sw)) * size, (piece.n * a.out.h + y) * a.out.w + x);
     }
   }
+}
+
+// One task.
+inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch) {
+  if (args == nullptr) return HWY_TARGET;
+  const DepthwiseArgs& a = *args;
+  const DepthwisePiece piece = depthwise::PieceOf(a, task);
+  const float* image = static_cast<const float*>(a.in.data) + (a.in.type == DType::kF32 ? At(piece.n, a.in.sn) : 0);
+  ptrdiff_t sh = a.in.sh, sw = a.in.sw;
+  size_t c_base = 0;
+  if (a.staged || a.in.type != DType::kF32) {
+    const depthwise::RowRange range =
+        a.staged ? depthwise::RowRange{0, a.in.h} : depthwise::RowsOf(a.rows, a.g, a.kh, piece.y_begin, piece.y_end);
+    CopyRows(a, piece, range, static_cast<float*>(scratch));
+    sw = static_cast<ptrdiff_t>(piece.c_end - piece.c_begin);
+    sh = At(a.in.w, sw);
+    image = static_cast<const float*>(scratch) - At(range.begin, sh);
+    c_base = piece.c_begin;
+  }
+  WalkPiece(a, piece, image, sh, sw, c_base, a.staged || a.in.type == DType::kF32);
   return HWY_TARGET;
 }
 

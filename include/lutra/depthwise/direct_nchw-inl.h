@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "lutra/depthwise/direct-inl.h"
+#include "lutra/depthwise/direct_3x3-inl.h"
 
 LUTRA_BEFORE_KERNELS
 namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
@@ -172,15 +173,7 @@ HWY_NOINLINE void SmallPair(D d, const DepthwiseArgs& a, size_t row_floats, size
   WithAccumulators<2 * kSmallRows>(d, [&](auto&... sums) LUTRA_TILE {
     const auto sum = RefsTo(sums...);
     AddSmall<kKh>(d, staged, row_floats, next, taps, a.kw, sum);
-    const auto half = [&]<size_t... kI>(std::index_sequence<kI...>, auto first) LUTRA_TILE {
-      return sum.Select(std::index_sequence<(first + kI)...>());
-    };
-    constexpr std::make_index_sequence<kSmallRows> kRows;
-    // No call while sums are in registers.
-    const bool stored = StoreOrKeep<kSmallRows, true>(d, a, e, t, half(kRows, Index<0>{}));
-    const bool stored2 = StoreOrKeep<kSmallRows, true>(d, a, e, t2, half(kRows, Index<kSmallRows>{}));
-    if (!stored) StoreSums(d, a, e, t, 1, kSmallRows);
-    if (!stored2) StoreSums(d, a, e, t2, 1, kSmallRows);
+    StorePlaneTiles<kSmallRows>(d, a, e, t, t2, true, sum);
   });
 }
 // Output rows [y, y_end), columns [x, x_end) of plane `out`, by two tiles at a time where there are two: side by side,
@@ -188,20 +181,11 @@ HWY_NOINLINE void SmallPair(D d, const DepthwiseArgs& a, size_t row_floats, size
 template <size_t kKh, class D>
 HWY_NOINLINE void SmallBlock(D d, const DepthwiseArgs& a, size_t row_floats, const float* taps, const float* staged,
                              const Epilogue& e, char* out, size_t y, size_t y_end, size_t x, size_t x_end) {
-  const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
   const size_t lanes = hn::Lanes(d);
   HWY_ALIGN float sums[kMostSums * HWY_MAX_LANES_D(D)];
   static_assert(2 * kSmallRows <= kMostSums);
   const auto tile = [&](size_t ty, size_t tx, size_t which = 0) LUTRA_TILE {
-    TileOut t{};
-    t.sums = sums + which * kSmallRows * lanes;
-    t.pixels = HWY_MIN(kSmallRows, y_end - ty);
-    t.lanes = HWY_MIN(lanes, x_end - tx);
-    t.row = ty * a.out.w + tx;
-    t.y = out + (At(ty, a.out.sh) + At(tx, a.out.sw)) * size;
-    t.step = a.out.sh * size;
-    t.pixel_step = a.out.w;
-    return t;
+    return PlaneTile<kSmallRows>(a, out, ty, y_end, tx, x_end, lanes, sums + which * kSmallRows * lanes);
   };
   for (; x + lanes < x_end; x += 2 * lanes, staged += 2 * lanes) {
     const float* from = staged;
@@ -226,22 +210,20 @@ HWY_INLINE void ClearOutside(D d, const depthwise::NchwScratchSizes& s, size_t b
   }
 }
 // StageRows of f32 and zero padding at stride 1: columns [begin, end) of each line are the image's, from `from` on in
-// its rows. All others are zero already.
+// its rows. All others are zero already, and up to a vector behind `end` becomes so.
 template <class D>
 HWY_INLINE void StageInside(D d, const DepthwiseArgs& a, const float* from, const depthwise::NchwScratchSizes& s,
                             const int32_t* rows, size_t begin, size_t end, float* to) {
-  const size_t lanes = hn::Lanes(d), columns = end - begin;
+  const size_t lanes = hn::Lanes(d), columns = end - begin, whole = columns / lanes * lanes, rest = columns - whole;
   to += begin;
   for (size_t r = 0; r < s.rows; ++r, to += s.row_floats) {
-    size_t i = 0;
     if (rows[r] < 0) {
-      for (; i + lanes <= columns; i += lanes) hn::StoreU(hn::Zero(d), d, to + i);
-      if (i != columns) StoreSome(d, hn::Zero(d), to + i, columns - i);
+      for (size_t i = 0; i < columns; i += lanes) hn::StoreU(hn::Zero(d), d, to + i);
       continue;
     }
     const float* const row = from + rows[r] * a.in.sh;
-    for (; i + lanes <= columns; i += lanes) hn::StoreU(hn::LoadU(d, row + i), d, to + i);
-    if (i != columns) StoreSome(d, LoadLanes(d, row + i, columns - i), to + i, columns - i);
+    for (size_t i = 0; i < whole; i += lanes) hn::StoreU(hn::LoadU(d, row + i), d, to + i);
+    if (rest != 0) hn::StoreU(LoadLanes(d, row + whole, rest), d, to + whole);
   }
 }
 
@@ -270,6 +252,11 @@ inline int64_t DirectNchw(const DepthwiseArgs* args, size_t task, void* scratch)
     }
     char* const out = static_cast<char*>(a.out.data) + (At(piece.n, a.out.sn) + At(c, a.out.sc)) * size;
     spread.Set(a.epilogue, c);
+    if (inside && a.kh == 3 && a.kw == 3 && !a.staged &&
+        Direct3x3(d, a, static_cast<const float*>(a.in.data) + plane, taps, spread.epilogue, out, piece.y_begin,
+                  piece.y_end, sums)) {
+      continue;
+    }
     for (size_t x0 = 0; x0 < a.out.w; x0 += s.block) {
       const size_t columns = HWY_MIN(s.block, a.out.w - x0);
       size_t begin = 0, end = 0;  // of the image, among the padded columns of the block

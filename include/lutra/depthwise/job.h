@@ -23,6 +23,7 @@ using internal::TableIndex;  // for the dispatch macros
 LUTRA_DISPATCHED(FftLanesOf, FftLanes)
 LUTRA_DISPATCHED(DirectNhwcFor, DirectNhwc)
 LUTRA_DISPATCHED(DirectNchwFor, DirectNchw)
+LUTRA_DISPATCHED(DirectTurnedFor, DirectTurned)
 LUTRA_DISPATCHED_T(FftFor, Fft)
 LUTRA_DISPATCHED_T(DirectInt8For, DirectInt8)
 LUTRA_DISPATCHED(SeparableFor, Separable)
@@ -258,6 +259,13 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
     a.task_rows = SeparableTaskOf(a.kh, a.kw, a.g, in.w, out.h, out.w, layout, in_place, kMostLanes).rows;
     a.task_channels = layout == Layout::kNhwc ? kTapBlock : PerTask(out.c, a.task_rows * out.w * (a.kh + a.kw), 1);
     branch->kernel = SeparableFor<kTargets>(context.target());
+    branch->tasks = DepthwiseTasks(a);
+    return;
+  }
+  if (a.staged ? plan.parts().turned_in_place : plan.parts().turned) {
+    a.task_rows = TurnedTaskOf(a.kh, a.g, in.h, in.w, out.h, out.w, a.staged).rows;
+    a.task_channels = kTapBlock;
+    branch->kernel = DirectTurnedFor<kTargets>(context.target());
     branch->tasks = DepthwiseTasks(a);
     return;
   }

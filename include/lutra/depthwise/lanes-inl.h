@@ -11,6 +11,7 @@
 
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/finish-inl.h"
+#include "lutra/depthwise/planes-inl.h"
 #include "lutra/fft/passes-inl.h"
 
 #if LUTRA_HAS_FFT
@@ -133,76 +134,6 @@ inline HWY_NOINLINE void FinishPixels(const DepthwiseArgs& a, const FftProblem& 
   }
 }
 
-// Four neighbours of each lane's line <-> four vectors of lanes.
-using FftFour = hn::FixedTag<float, 4>;
-HWY_INLINE void TransposeFours(FftVec v[4]) {
-  const FftTag d;
-  const hn::Repartition<uint64_t, FftTag> d64;
-  const auto pairs = [&](auto x) { return hn::BitCast(d64, x); };
-  const auto a = pairs(hn::InterleaveLower(d, v[0], v[1])), b = pairs(hn::InterleaveLower(d, v[2], v[3]));
-  const auto c = pairs(hn::InterleaveUpper(d, v[0], v[1])), e = pairs(hn::InterleaveUpper(d, v[2], v[3]));
-  v[0] = hn::BitCast(d, hn::InterleaveLower(d64, a, b));
-  v[1] = hn::BitCast(d, hn::InterleaveUpper(d64, a, b));
-  v[2] = hn::BitCast(d, hn::InterleaveLower(d64, c, e));
-  v[3] = hn::BitCast(d, hn::InterleaveUpper(d64, c, e));
-}
-// line[lane][0 ... count) -> `count` vectors.
-inline HWY_NOINLINE void FromLines(const float* const* line, size_t count, float* to) {
-  const FftFour d4;
-  const auto four = [&](const auto& load) LUTRA_TILE {
-    FftVec v[4];
-    for (size_t k = 0; k < 4; ++k) {
-      v[k] = hn::ResizeBitCast(FftTag(), load(k));
-      if constexpr (kFftLanes >= 8) v[k] = hn::InsertBlock<1>(v[k], load(4 + k));
-      if constexpr (kFftLanes >= 16) {
-        v[k] = hn::InsertBlock<2>(v[k], load(8 + k));
-        v[k] = hn::InsertBlock<3>(v[k], load(12 + k));
-      }
-    }
-    TransposeFours(v);
-    for (size_t k = 0; k < 4; ++k) hn::Store(v[k], FftTag(), to + k * kFftLanes);
-  };
-  size_t x = 0;
-  for (; x + 4 <= count; x += 4, to += 4 * kFftLanes) {
-    four([&](size_t lane) LUTRA_TILE { return hn::LoadU(d4, line[lane] + x); });
-  }
-  if (x != count) four([&](size_t lane) LUTRA_TILE { return hn::LoadN(d4, line[lane] + x, count - x); });
-}
-// The way back, through a plain epilogue whose bias has a lane each; up to 3 vectors behind the last one are read.
-inline HWY_NOINLINE void ToLines(const float* from, size_t count, const float* bias, bool relu, float* const* line) {
-  const FftTag d;
-  const FftFour d4;
-  const auto four = [&](const auto& store) LUTRA_TILE {
-    const auto zero = hn::Zero(d);
-    FftVec v[4];
-    for (size_t k = 0; k < 4; ++k) {
-      v[k] = hn::Load(d, from + k * kFftLanes);
-      if (bias != nullptr) v[k] = hn::Add(v[k], hn::Load(d, bias));  // + 0 would change the bits of -0
-      if (relu) v[k] = hn::IfThenZeroElse(hn::Lt(v[k], zero), v[k]);
-    }
-    TransposeFours(v);
-    for (size_t k = 0; k < 4; ++k) {
-      store(k, hn::ExtractBlock<0>(v[k]));
-      if constexpr (kFftLanes >= 8) store(4 + k, hn::ExtractBlock<1>(v[k]));
-      if constexpr (kFftLanes >= 16) {
-        store(8 + k, hn::ExtractBlock<2>(v[k]));
-        store(12 + k, hn::ExtractBlock<3>(v[k]));
-      }
-    }
-  };
-  size_t x = 0;
-  for (; x + 4 <= count; x += 4, from += 4 * kFftLanes) {
-    four([&](size_t lane, auto v) LUTRA_TILE { hn::StoreU(v, d4, line[lane] + x); });
-  }
-  if (x == count) return;
-  // No masked store: GCC makes one of it with the extraction of the block, whose idle lanes fault.
-  HWY_ALIGN float last[kFftLanes * 4];
-  four([&](size_t lane, auto v) LUTRA_TILE { hn::Store(v, d4, last + lane * 4); });
-  for (size_t lane = 0; lane < kFftLanes; ++lane) {
-    for (size_t i = 0; x + i < count; ++i) line[lane][x + i] = last[lane * 4 + i];
-  }
-}
-
 // NCHW: pixels [lo, hi) of a lane's row. Where they are neighbours, of f32: in the image itself; else copied to `own`.
 inline const float* LaneLine(const DepthwiseArgs& a, const FftProblem& p, int32_t row, size_t c, float* own) {
   const FftTag d;
@@ -240,7 +171,7 @@ inline bool StageRuns(const DepthwiseArgs& a, const FftGroup& g, int32_t row, si
   for (size_t lane = 0; lane < kFftLanes; ++lane) {
     line[lane] = static_cast<const float*>(a.in.data) + InputAt(a, p, row, g.c + (lane < g.channels ? lane : 0));
   }
-  FromLines(line, count * a.in.w, to);
+  FromLines(line, count * a.in.w, to, kFftLanes);
   return true;
 }
 // rows[problem] as for StagePixels. `lines`: kFftLanes lines of `pitch` floats.
@@ -252,7 +183,7 @@ inline void StagePlanes(const DepthwiseArgs& a, const FftGroup& g, const int32_t
     line[lane] = i < g.problems ? LaneLine(a, g.problem[i], rows[i], g.c + lane % g.channels, lines + lane * pitch)
                                 : line[0];  // idle
   }
-  FromLines(line, static_cast<size_t>(a.plan->fft_rows.hi - a.plan->fft_rows.lo), to);
+  FromLines(line, static_cast<size_t>(a.plan->fft_rows.hi - a.plan->fft_rows.lo), to, kFftLanes);
 }
 HWY_INLINE char* PlaneAt(const DepthwiseArgs& a, const FftProblem& p, size_t row, size_t c) {
   return static_cast<char*>(a.out.data) +
@@ -276,8 +207,8 @@ inline bool FinishRuns(const DepthwiseArgs& a, const FftGroup& g, const float* f
       line[lane] = i < g.problems ? reinterpret_cast<float*>(PlaneAt(a, g.problem[i], y + row, c)) : idle;
       if (add && i < g.problems) bias[lane] = a.epilogue.bias[c];
     }
-    ToLines(from + row * cols * kFftLanes, (run ? rows : 1) * cols, add ? bias : nullptr, a.epilogue.act == Act::kRelu,
-            line);
+    ToLines(from + row * cols * kFftLanes, kFftLanes, (run ? rows : 1) * cols, add ? bias : nullptr,
+            a.epilogue.act == Act::kRelu, line);
   }
   return true;
 }
@@ -286,7 +217,7 @@ inline void UnstagePlanes(const float* from, size_t rows, size_t cols, size_t pi
   for (size_t row = 0; row < rows; ++row, from += cols * kFftLanes, lines += kFftLanes * pitch) {
     float* line[kFftLanes];
     for (size_t lane = 0; lane < kFftLanes; ++lane) line[lane] = lines + lane * pitch;
-    ToLines(from, cols, nullptr, false, line);
+    ToLines(from, kFftLanes, cols, nullptr, false, line);
   }
 }
 inline HWY_NOINLINE void FinishPlane(const DepthwiseArgs& a, const FftProblem& p, float* line, size_t row, size_t c,

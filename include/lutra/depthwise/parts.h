@@ -52,6 +52,7 @@ struct DepthwisePlanParts {
   const char* against = nullptr;    // why not direct or kFft
   const char* separable = nullptr;  // why not kSeparable
   bool in_place_ok = false, pointwise = false;
+  bool turned = false, turned_in_place = false;  // kDirect, NCHW: through lanes
 
   LUTRA_MEMBER DepthwisePlanParts() = default;
   LUTRA_MEMBER DepthwisePlanParts(const DepthwisePlanParts&) = default;

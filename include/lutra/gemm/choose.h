@@ -114,9 +114,9 @@ inline size_t TablesPayFrom(const GemmCall& c, const SumsKernel& k) {
     return from(f.bits == 1 ? Cost{10, 1280} : ternary ? Cost{14, 1900} : Cost{19, 1900});
   }
   if (f.bits == 1) return from(k.dot ? Cost{16, 1920} : Cost{13, 1700});
-  if (ternary && k.dot) return from(SumsMayMix(c) && k.vector_bytes == 64 ? Cost{12, 6600} : Cost{22, 3300});
+  if (ternary && k.dot) return from(SumsMayMix(c) && k.vector_bytes == 64 ? Cost{12, 6600} : Cost{23, 5200});
   if (ternary) return from({17, 3700});
-  return k.dot ? SIZE_MAX : from({24, 4096});
+  return k.dot ? SIZE_MAX : from({22, 4096});
 }
 inline bool TablesPay(const GemmCall& c, const FormatKernels& kernels) {
   return RowsOf(c) >= TablesPayFrom(c, kernels.sums_table);
@@ -134,8 +134,11 @@ inline bool RegisterTablesPay(const GemmCall& c) {
 // planes are split for each task, which pays from some rows of x on (1.0 to 1.2 times int_dot there, AVX2 and AVX-512).
 inline bool PlanesPay(const GemmCall& c, const FormatKernels& kernels) {
   const size_t products = static_cast<size_t>(c.xq->spec.bits) * c.w.format().bits;
-  const size_t most = kernels.popcount.most / (TablesPay(c, kernels) ? 2 : 1);
-  return products <= most && (WidestPlane(c.w.format()) == 1 || RowsOf(c) >= 8 * (products - 1));
+  const bool tables =
+      TablesPay(c, kernels) || (WhyNot(GemmAlgo::kRegisterTable, c, kernels) == nullptr && RegisterTablesPay(c));
+  const size_t most = kernels.popcount.most / (tables ? 2 : 1);
+  const size_t from = kernels.popcount.most > 2 ? 4 : 8;
+  return products <= most && (WidestPlane(c.w.format()) == 1 || RowsOf(c) >= from * (products - 1));
 }
 
 // Rows of x from which on bf16_dot is chosen: fewer meet the weights in registers (fused-inl.h), as fast and in f32.
