@@ -299,17 +299,8 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
   const Line vertical{"h", h, kernel.h, g.stride_h, g.dil_h, g.top, g.bottom, g.pad};
   const Line horizontal{"w", w, kernel.w, g.stride_w, g.dil_w, g.left, g.right, g.pad};
   const LinePlan rows = PlanLine(vertical), cols = PlanLine(horizontal);
-  const DepthwiseShape shape{kernel.h,
-                             kernel.w,
-                             h,
-                             w,
-                             rows.out,
-                             cols.out,
-                             kernel.c,
-                             g,
-                             layout,
-                             kernel.factors.bytes() != 0,
-                             FftLanesOf<kTargets>(0)()};
+  const DepthwiseShape shape{kernel.h, kernel.w, h, w,      rows.out,
+                             cols.out, kernel.c, g, layout, kernel.factors.bytes() != 0};
 
   FftPlan by_fft = FftPlanOf(shape);
   if (like != nullptr && like->algo == ConvAlgo::kFft) {

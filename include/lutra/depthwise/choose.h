@@ -1,4 +1,5 @@
-// Which algorithm convolves, and why not the others: a pure function of shape and layout, never of the machine's load.
+// Which algorithm convolves, and why not the others: a pure function of shape and layout, never of the machine's load,
+// nor of its CPU, so that a plan gives equal bits wherever there is FMA.
 #pragma once
 #include <algorithm>
 
@@ -14,7 +15,6 @@ struct DepthwiseShape {
   ConvGeometry geometry;  // resolved
   Layout layout = Layout::kNhwc;
   bool rank_one = false;  // DepthwiseKernel::separable()
-  size_t lanes = 16;      // of the CPU's vectors of f32
 };
 struct DepthwiseChoice {
   ConvAlgo algo;          // never kAuto
@@ -34,8 +34,9 @@ constexpr FftLine ColumnLine(const DepthwiseShape& s) {
 }
 
 // Costs: time of 16 channels of an image in ns, fitted to times on images of 5 to 80 pixels and kernels of 3 to 31,
-// spectra in L3, memory of 64-byte lines (Zen 4, 64-byte vectors; the same shapes are chosen right with 32-byte ones,
-// where all are slower). bench/choose.py shows what wrong choices cost.
+// spectra in L3, memory of 64-byte lines (Zen 4, 64-byte vectors; with 32-byte ones, where all are slower, most shapes
+// are chosen right, but for direct sums in images below 16 pixels, which then take twice as long). bench/choose.py
+// shows what wrong choices cost.
 //
 // What channels below or beside whole vectors cost; by transforms, `shared` problems fill a vector.
 constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
@@ -52,11 +53,9 @@ constexpr bool HasSteps(const DepthwiseShape& s) {
 }
 // NHWC.
 constexpr double LanesCost(const DepthwiseShape& s) {
-  // Tiles are of 7 columns. With 16 registers a single one of them, for many taps, doesn't hide the FMAs' latency.
-  const double narrow = s.out_w < 14 && s.out_w % 7 != 0 ? 1.25 : 1.0;
-  const double single = s.lanes < 16 && s.out_w < 16 && !HasSteps(s) && TapsPaid(s) > 25 ? 2.0 : 1.0;
+  const double narrow = s.out_w < 14 && s.out_w % 7 != 0 ? 1.25 : 1.0;  // tiles are of 7 columns
   const double steps = HasSteps(s) ? 1.3 : 1.0, outputs = static_cast<double>(s.out_h * s.out_w);
-  return IdleLanes(s) * (0.28 * steps * narrow * single * outputs * (3 + TapsPaid(s)) + 80);
+  return IdleLanes(s) * (0.28 * steps * narrow * outputs * (3 + TapsPaid(s)) + 80);
 }
 // NCHW whose lanes are columns: these idle behind each row (half of the targets have vectors of 16, half of 8), and a
 // pixel is loaded for each tap, but by the kernels that share loads. Strides are staged column by column.
@@ -67,10 +66,8 @@ constexpr double PlanesCost(const DepthwiseShape& s) {
   const bool strides = g.stride_h > 1 || g.stride_w > 1;
   const bool shares = !strides && !HasSteps(s) && (s.kh == 3 || s.kh == 5 || s.kh == 7);
   const double staged = strides ? 10 * static_cast<double>(g.stride_h * g.stride_w) : 7;
-  return (shares                   ? 0.34
-          : strides || HasSteps(s) ? 0.8
-                                   : 0.6) *
-         narrow * partial * static_cast<double>(s.out_h) * columns * (staged + TapsPaid(s));
+  const double each = shares ? (s.kh == 3 ? 0.34 : 0.37) : strides || HasSteps(s) ? 0.8 : 0.6;
+  return each * narrow * partial * static_cast<double>(s.out_h) * columns * (staged + TapsPaid(s));
 }
 // NCHW through lanes. Planes that lie a power of two apart meet in the same sets of L1.
 constexpr double TurnedCost(const DepthwiseShape& s) {
