@@ -42,7 +42,7 @@ UNITS = {"dram": "DRAM read", "l2": "L2 read", "pair": "pair peak", "dot": "dot 
 
 def probe_of(context):
     """The limits on one thread, in units of 1e9 a second."""
-    return {name: float(rate) for name, rate in re.findall(r"(\w+) ([\d.]+) \(", context.get("probe", ""))}
+    return {name: float(rate) for name, rate in re.findall(r"(\w+) ([\d.]+) (?:\(|G)", context.get("probe", ""))}
 
 
 def short(context):
