@@ -7,6 +7,7 @@
 #endif
 
 #include <cstring>
+#include <type_traits>
 
 #include "lutra/depthwise/args.h"
 #include "lutra/fft/pass.h"
@@ -85,15 +86,17 @@ inline HWY_NOINLINE void FromLines(const float* const* line, size_t count, float
     if (i < count) hn::Store(v[i], d, to + i * pitch);
   });
 }
-// The way back, through a plain epilogue whose bias has a lane each. Reads kPlaneLanes vectors where there are fewer.
+// The way back, through a plain epilogue whose bias has a lane each.
 inline HWY_NOINLINE void ToLines(const float* from, size_t pitch, size_t count, const float* bias, bool relu,
                                  float* const* line) {
   const PlaneTag d;
   const auto zero = hn::Zero(d);
   const auto add = bias != nullptr ? hn::Load(d, bias) : zero;
   PlaneVec v[kPlaneLanes];
-  const auto load = [&](size_t x) LUTRA_TILE {
-    Unrolled<kPlaneLanes>([&](auto i) LUTRA_TILE { v[i] = hn::Load(d, from + (x + i) * pitch); });
+  const auto load = [&](size_t x, auto some) LUTRA_TILE {
+    Unrolled<kPlaneLanes>([&](auto i) LUTRA_TILE {  // no vector behind the last one
+      v[i] = hn::Load(d, from + (some ? HWY_MIN(size_t{i}, count - 1) : x + i) * pitch);
+    });
     if (bias != nullptr) {  // + 0 would change the bits of -0
       Unrolled<kPlaneLanes>([&](auto i) LUTRA_TILE { v[i] = hn::Add(v[i], add); });
     }
@@ -103,12 +106,12 @@ inline HWY_NOINLINE void ToLines(const float* from, size_t pitch, size_t count, 
     TransposeLanes(v);
   };
   for (size_t x = 0; x + kPlaneLanes <= count;) {
-    load(x);
+    load(x, std::false_type());
     Unrolled<kPlaneLanes>([&](auto i) LUTRA_TILE { hn::StoreU(v[i], d, line[i] + x); });
     x = NextPiece(line[0], x, count);
   }
   if (count >= kPlaneLanes || count == 0) return;
-  load(0);
+  load(0, std::true_type());
   if constexpr (HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3) {
     Unrolled<kPlaneLanes>([&](auto i) LUTRA_TILE { hn::StoreN(v[i], d, line[i], count); });
   } else {  // masked stores are slow, or none
