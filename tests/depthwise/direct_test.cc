@@ -117,6 +117,17 @@ TEST_P(Direct, PlanesOf3x3OfAnyWidth) {
   EXPECT_GE(planes, 200u);
 }
 
+// Scratch of just the bytes that the plan asks for: reads and writes beyond it are ASan's to find.
+TEST_P(Direct, NeedsNoMoreScratchThanItSays) {
+  for (const ConvCase& t : ConvCases()) {
+    const Prepared p(t, HasFma(GetParam()));
+    TargetContext context(GetParam(), Serial(), p.plan.scratch_per_worker());
+    const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, t.out_gaps);
+    DepthwiseConv2d(p.plan, p.in.in(), got.view(), context, p.epilogue);
+    ASSERT_TRUE(got.SameAs(p.want)) << t;
+  }
+}
+
 TEST_P(Direct, InPlaceGivesTheSameBits) {
   ThreeThreads threads;
   TargetContext context(GetParam(), threads.AsExecutor(), kScratch);
