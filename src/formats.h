@@ -9,8 +9,8 @@ struct Listed {
   static constexpr std::array<FormatInfo, sizeof...(Formats)> kInfos = {Formats::info...};
   // With the kernels of every mode.
   static FormatKernels Pick(const FormatInfo& format, int64_t target) {
-    return PickOf<HWY_TARGETS, kAnyX, ShuffleTables, Popcounts, Bf16Dot, FloatTables, TripleTables, Formats...>(format,
-                                                                                                                target);
+    return PickOf<HWY_TARGETS, kAnyX, ShuffleTables, ByteTables, Popcounts, Bf16Dot, FloatTables, TripleTables,
+                  Formats...>(format, target);
   }
 };
 using AllFormats = Listed<Ternary, Int1, Int2, Int3, Int4, Int5, Int6, Int7, Int8, Int<2, 3>>;

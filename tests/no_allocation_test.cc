@@ -106,8 +106,9 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
   TargetContext context(GetParam(), three.AsExecutor());
   std::deque<GemmProblem> problems;
   std::vector<GemmCall> calls;
-  for (const GemmAlgo algo : {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile,
-                              GemmAlgo::kBf16Dot, GemmAlgo::kFloatTable, GemmAlgo::kRegisterTable}) {
+  for (const GemmAlgo algo :
+       {GemmAlgo::kIntDot, GemmAlgo::kIntLanes, GemmAlgo::kSumsTable, GemmAlgo::kTile, GemmAlgo::kBf16Dot,
+        GemmAlgo::kFloatTable, GemmAlgo::kRegisterTable, GemmAlgo::kShuffleTable, GemmAlgo::kByteTable}) {
     if (algo == GemmAlgo::kSumsTable && !HasSumsTables(GetParam())) continue;
     GemmSpec spec;
     const bool one_bit = algo == GemmAlgo::kSumsTable || algo == GemmAlgo::kRegisterTable;
@@ -117,7 +118,9 @@ TEST_P(NoAllocation, GemmOfEachAlgorithmAndLists) {
     spec.k = 70;
     if (algo == GemmAlgo::kTile || algo == GemmAlgo::kBf16Dot || algo == GemmAlgo::kFloatTable)
       spec.x_type = DType::kF32;
-    if (algo == GemmAlgo::kFloatTable) spec.unit = Unit::kByteRow;
+    const bool byte_row =
+        algo == GemmAlgo::kFloatTable || algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kByteTable;
+    if (byte_row) spec.unit = Unit::kByteRow;
     problems.emplace_back(spec);
     if (!problems.back().Accepts(algo, context)) continue;  // the target has no such instruction
     calls.push_back(problems.back().Call(algo));

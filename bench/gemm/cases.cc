@@ -155,10 +155,10 @@ void GemmRun::Check() {
       const float got = y_[m * case_.n + n];
       const bool own_order = algo_ == lutra::GemmAlgo::kFloatTable || algo_ == lutra::GemmAlgo::kBf16Dot;
       if (own_order || (!case_.float_x && algo_ != lutra::GemmAlgo::kTile)) {
-        const float want = lutra::reference::Sum(call, algo_, m, n);
+        const float want = lutra::reference::Sum({call, n}, algo_, m);
         if (std::memcmp(&got, &want, sizeof(got)) != 0) Wrong(m, n, got, want);
       } else {  // docs/numerics.md 3.4: equal with FMA, within a bound without
-        const float want = lutra::reference::Float(call, m, n);
+        const float want = lutra::reference::Float({call, n}, m);
         double size = 0;
         for (size_t k = 0; k < case_.k; ++k) size += std::fabs(double{x_[m * case_.k + k]} * double{Weight(n, k)});
         const size_t longest = case_.group == 0 ? case_.k : case_.group;
@@ -248,6 +248,13 @@ void RegisterGemm(const std::string& op, const GemmCase& c, bool all_threads, co
         dots->Check();
         row.rivals.push_back(dots->AsPiece("int_dot"));
       }
+    }
+    std::unique_ptr<GemmRun> exact;
+    if (c.algo == lutra::GemmAlgo::kByteTable) {  // of the same weights, after each other
+      exact = std::make_unique<GemmRun>(c, b.context, own);
+      exact->Force(lutra::GemmAlgo::kShuffleTable);
+      exact->Check();
+      row.rivals.push_back(exact->AsPiece("shuffle_table"));
     }
     std::unique_ptr<GemmRun> tile;
     if (c.algo == lutra::GemmAlgo::kFloatTable || c.algo == lutra::GemmAlgo::kBf16Dot) {

@@ -19,7 +19,8 @@ void Add(const GemmCase& c) {
     std::vector<std::unique_ptr<GemmRun>> others;
     for (size_t i = 1; i < std::size(lutra::internal::kGemmAlgoNames); ++i) {
       const auto other = static_cast<lutra::GemmAlgo>(i);
-      if (other == algo || other == lutra::GemmAlgo::kTile) continue;  // tile rounds x times its scale: other bits
+      // tile rounds x times its scale, byte_table its sums: other bits.
+      if (other == algo || other == lutra::GemmAlgo::kTile || other == lutra::GemmAlgo::kByteTable) continue;
       auto run = std::make_unique<GemmRun>(c, b.context);
       run->Force(other);
       if (run->Algo() != other) continue;

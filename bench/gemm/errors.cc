@@ -14,6 +14,19 @@ constexpr NamedInput kInputs[] = {
     {Input::kNormal, "normal"}, {Input::kConstant, "constant"}, {Input::kOutlier, "outlier"}};
 constexpr GroupedFormat kWeights[] = {{lutra::Ternary::info, 0}, {lutra::Int4::info, 32}};
 
+// Tables of one byte beside those of two, whose answers are int_dot's.
+void AddBytes(const GemmCase& c, const char* input) {
+  Register(Format("errors/%s/%s", input, c.Name().c_str()), false, [=](Bench& b) {
+    GemmRun run(c, b.context);
+    b.state.counters["error_lutra"] = run.Error();
+    run.Force(lutra::GemmAlgo::kByteTable);
+    if (run.Algo() != lutra::GemmAlgo::kByteTable) return b.state.SkipWithError("no byte tables here");
+    run.Check();
+    b.state.counters["error_lutra, ByteTables"] = run.Error();
+    for (auto _ : b.state) b.state.SetIterationTime(0);
+  });
+}
+
 void Add(const GemmCase& c, const char* input) {
   Register(Format("errors/%s/%s", input, c.Name().c_str()), false, [=](Bench& b) {
     GemmRun run(c, b.context);
@@ -37,6 +50,14 @@ void Add(const GemmCase& c, const char* input) {
         c.input = input.input;
         Add(c, input.name);
       }
+    }
+  }
+  for (const lutra::FormatInfo& format : {lutra::Int1::info, lutra::Ternary::info, lutra::Int4::info}) {
+    for (const NamedInput& input : kInputs) {
+      GemmCase c{format, 0, 256, 4096, 8};
+      c.unit = lutra::Unit::kByteRow;
+      c.input = input.input;
+      AddBytes(c, input.name);
     }
   }
   return true;

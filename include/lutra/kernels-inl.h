@@ -4,6 +4,7 @@
 #include "lutra/gemm/quantize-inl.h"
 #include "lutra/gemm/int_dot-inl.h"
 #include "lutra/gemm/int_lanes-inl.h"
+#include "lutra/gemm/byte_table-inl.h"
 #include "lutra/gemm/shuffle_table-inl.h"
 #include "lutra/gemm/float_table-inl.h"
 #include "lutra/gemm/triple_table-inl.h"

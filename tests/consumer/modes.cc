@@ -40,7 +40,7 @@ int Wrong(lutra::Unit unit, const lutra::ActSpec& spec, lutra::GemmAlgo without)
 
   // The compiled mode has the exact ones, named or not.
 #if defined(LUTRA_COMPILED)
-  const bool always = !bf16 && Mode::algo != lutra::GemmAlgo::kFloatTable;
+  const bool always = !bf16 && Mode::algo != lutra::GemmAlgo::kFloatTable && Mode::algo != lutra::GemmAlgo::kByteTable;
 #else
   const bool always = false;
 #endif
@@ -61,7 +61,15 @@ int main() {
   lutra::ActSpec planes;
   planes.bits = 2;
   planes.planes = true;
+  lutra::ActSpec four_bits;  // sums that tables of one byte hold as they are
+  four_bits.bits = 4;
+#if defined(LUTRA_COMPILED)
+  const GemmAlgo without_bytes = GemmAlgo::kShuffleTable;
+#else
+  const GemmAlgo without_bytes = GemmAlgo::kIntLanes;
+#endif
   const int bad = Wrong<lutra::Int2, lutra::ShuffleTables>(Unit::kByteRow, {}, GemmAlgo::kIntLanes) +
+                  Wrong<lutra::Int2, lutra::ByteTables>(Unit::kByteRow, four_bits, without_bytes) +
                   Wrong<lutra::Ternary, lutra::TripleTables>(Unit::kTriple, {}, GemmAlgo::kIntLanes) +
                   Wrong<lutra::Int2, lutra::Popcounts>(Unit::kLane32, planes, GemmAlgo::kIntDot) +
                   Wrong<lutra::Int2, lutra::FloatTables>(Unit::kByteRow, {}, GemmAlgo::kTile) +

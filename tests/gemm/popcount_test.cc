@@ -39,6 +39,7 @@ TEST_P(Popcount, EqualsReferenceBitForBit) {
           spec.format = GetParam();
           spec.m = k > 300 ? 1 + random.Below(2) : ms[step % std::size(ms)];
           spec.n = k > 300 ? 1 + random.Below(40) : ns[step / 3 % std::size(ns)];
+          if (spec.m > 5) spec.n = std::min(spec.n, size_t{33});  // no more than one panel and a row
           ++step;
           spec.k = k;
           spec.fill = fill;

@@ -95,7 +95,8 @@ TEST_P(SumsTable, LongestSpanDoesNotOverflow) {
           }
           ASSERT_EQ(failure, "");
           context.Check();
-          EXPECT_EQ(y, reference::IntDot(call, 0, 0)) << target << " code " << int{code} << " x " << x;
+          EXPECT_EQ(y, reference::Sum({call, 0}, GemmAlgo::kIntDot, 0))
+              << target << " code " << int{code} << " x " << x;
         }
       }
     }

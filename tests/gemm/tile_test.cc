@@ -99,7 +99,7 @@ TEST_P(Tile, DefinitionIsWithinItsErrorBound) {
               double{reference::XAt(c, m, 0, k)} * (value * double{c.w.ScaleOf(n, at)} + double{c.w.OffsetOf(n, at)});
         }
         const double bound = roundings * 0x1p-24 * SumOfMagnitudes(c, m, n) * (1 + roundings * 0x1p-24);
-        ASSERT_NEAR(reference::Float(c, m, n), exact, bound) << spec.ToString();
+        ASSERT_NEAR(reference::Float(reference::WeightRow(c, n), m), exact, bound) << spec.ToString();
       }
     }
   }

@@ -26,6 +26,7 @@ inline void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos)
     for (const GemmAlgo algo : algos) {
       if (algo == GemmAlgo::kSumsTable && !HasSumsTables(target)) continue;
       if (algo == GemmAlgo::kRegisterTable && !HasRegisterTables(target)) continue;
+      if (algo == GemmAlgo::kByteTable && !HasByteTables(target)) continue;
       for (TargetContext* context : {&one, &other}) {
         ASSERT_EQ(problem.Run(algo, *context), "") << target << ' ' << NameOfAlgo(algo);
         if (!empty) context->Check();

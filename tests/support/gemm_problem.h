@@ -183,6 +183,7 @@ class GemmProblem {
     return algo == GemmAlgo::kTile         ? float_
            : algo == GemmAlgo::kBf16Dot    ? bf16_
            : algo == GemmAlgo::kFloatTable ? float_table_
+           : algo == GemmAlgo::kByteTable  ? byte_table_
                                            : int_;
   }
 
@@ -318,7 +319,7 @@ class GemmProblem {
   ConstMatrixView x_view_;
   MatrixView y_view_;
   std::vector<unsigned char> initial_;
-  Answer int_, float_, bf16_, float_table_;
+  Answer int_, float_, bf16_, float_table_, byte_table_;
 };
 
 }}  // namespace lutra::testing

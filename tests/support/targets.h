@@ -33,6 +33,7 @@ inline bool HasSumsTables(const std::string& target) {
 
 // Whether a target has tables in registers: AVX-512 with lookups of bytes.
 inline bool HasRegisterTables(const std::string& target) { return target.rfind("AVX3_", 0) == 0; }
+inline bool HasByteTables(const std::string& target) { return target != "SSE2" && target != "SCALAR"; }
 
 // A Context on `target`; Check() after each op that had work fails if its kernels ran elsewhere.
 class TargetContext {

@@ -4,15 +4,15 @@
 
 namespace lutra { inline namespace LUTRA_NS { namespace internal {
 
-inline constexpr const char* kGemmAlgoNames[] = {"auto",        "int_dot",      "int_lanes",     "sums_table",
-                                                 "popcount",    "tile",         "shuffle_table", "bf16_dot",
-                                                 "float_table", "triple_table", "register_table"};
+inline constexpr const char* kGemmAlgoNames[] = {"auto",        "int_dot",      "int_lanes",      "sums_table",
+                                                 "popcount",    "tile",         "shuffle_table",  "bf16_dot",
+                                                 "float_table", "triple_table", "register_table", "byte_table"};
 
-// In order of preference; shuffle_table, triple_table and those before them read different units.
-inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount, GemmAlgo::kRegisterTable, GemmAlgo::kSumsTable,
-                                          GemmAlgo::kIntDot,   GemmAlgo::kShuffleTable,  GemmAlgo::kTripleTable,
-                                          GemmAlgo::kIntLanes, GemmAlgo::kFloatTable,    GemmAlgo::kBf16Dot,
-                                          GemmAlgo::kTile};
+// In order of preference; byte_table and shuffle_table, triple_table and those before them read different units.
+inline constexpr GemmAlgo kGemmAlgos[] = {GemmAlgo::kPopcount,    GemmAlgo::kRegisterTable, GemmAlgo::kSumsTable,
+                                          GemmAlgo::kIntDot,      GemmAlgo::kByteTable,     GemmAlgo::kShuffleTable,
+                                          GemmAlgo::kTripleTable, GemmAlgo::kIntLanes,      GemmAlgo::kFloatTable,
+                                          GemmAlgo::kBf16Dot,     GemmAlgo::kTile};
 
 // Why an algorithm that reads the unit `wanted` cannot read a matrix of unit `is`, another one.
 inline const char* NotInUnit(Unit wanted, Unit is) {
@@ -49,9 +49,8 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
   if (c.xq == nullptr) return "x is float: pass Activations for the integer path";
   if (!affine) return "a table format has no integer codes";
   if (c.y.type == DType::kI32 && c.w.format().zero_x2 % 2 != 0) return "a half-integer zero point has no i32 sums";
-  const Unit wanted = algo == GemmAlgo::kShuffleTable  ? Unit::kByteRow
-                      : algo == GemmAlgo::kTripleTable ? Unit::kTriple
-                                                       : Unit::kLane32;
+  const bool bytes = algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kByteTable;
+  const Unit wanted = bytes ? Unit::kByteRow : algo == GemmAlgo::kTripleTable ? Unit::kTriple : Unit::kLane32;
   if (algo != GemmAlgo::kIntLanes && c.w.unit() != wanted) return NotInUnit(wanted, c.w.unit());
   if (algo == GemmAlgo::kTripleTable) {
     if (kernels.triple_table == nullptr) return "compiled only where the mode TripleTables is named";
@@ -59,9 +58,14 @@ inline const char* WhyNot(GemmAlgo algo, const GemmCall& c, const FormatKernels&
     if (c.xq->spec.group_k % kTripleBlockK != 0) return "group_k of x is not a multiple of 96";
     return nullptr;
   }
-  if (algo == GemmAlgo::kShuffleTable) {
-    if (kernels.shuffle_table == nullptr)
+  if (bytes) {
+    if (algo == GemmAlgo::kShuffleTable && kernels.shuffle_table == nullptr) {
       return "compiled only where a format of 1 bit or the mode ShuffleTables is named";
+    }
+    if (algo == GemmAlgo::kByteTable) {
+      if (c.algo != algo && (kernels.modes & ModeBit(algo)) == 0) return "lossy: name the mode ByteTables";
+      if (kernels.byte_table.run == nullptr) return kernels.byte_table.why_not;
+    }
     if (c.w.scales().group_k % kBlockK != 0) return "group_k is not a multiple of 32";
     return nullptr;
   }

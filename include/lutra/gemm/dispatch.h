@@ -10,6 +10,7 @@ LUTRA_DISPATCHED_T(PickUnpackBlock, UnpackBlock)
 LUTRA_DISPATCHED_T(PickSumsTable, SumsTable)
 LUTRA_DISPATCHED(PickIntLanes, IntLanes)
 LUTRA_DISPATCHED(PickShuffleTable, ShuffleTable)
+LUTRA_DISPATCHED_T(PickByteTableOf, ByteTableOf)
 LUTRA_DISPATCHED_T(PickFloatTable, FloatTable)
 LUTRA_DISPATCHED(PickTripleTable, TripleTable)
 LUTRA_DISPATCHED(PickPopcountOf, PopcountOf)
@@ -76,6 +77,9 @@ FormatKernels PickOf(const FormatInfo& format, int64_t target) {
   constexpr bool kOneBit = AnyFormat<Formats...>([](const FormatInfo& f) { return f.bits == 1; });
   if constexpr ((kX & kInt8X) != 0 && (kOneBit || (kModesOf<Formats...> & ModeBit(GemmAlgo::kShuffleTable)) != 0)) {
     kernels.shuffle_table = PickShuffleTable<kTargets>(target);
+  }
+  if constexpr ((kX & kInt8X) != 0 && (kModesOf<Formats...> & ModeBit(GemmAlgo::kByteTable)) != 0) {
+    kernels.byte_table = PickByteTableOf<ByteTables, kTargets>(target)();
   }
   if constexpr ((kX & kInt8X) != 0 && kOneBit) {
     if (format.bits == 1)

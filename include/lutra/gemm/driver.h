@@ -178,6 +178,7 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
              : algo == GemmAlgo::kPopcount      ? kernels.popcount.run
              : algo == GemmAlgo::kIntLanes      ? common.int_lanes
              : algo == GemmAlgo::kShuffleTable  ? kernels.shuffle_table
+             : algo == GemmAlgo::kByteTable     ? kernels.byte_table.run
              : algo == GemmAlgo::kBf16Dot       ? kernels.bf16_dot.run
              : algo == GemmAlgo::kFloatTable    ? kernels.float_table
              : algo == GemmAlgo::kTripleTable   ? kernels.triple_table
@@ -196,7 +197,8 @@ inline void Prepare(GemmTask& t, const Named& named, PickFormat pick, const Comm
   const size_t work = t.m * c.w.k() * kPanelRows * panels;
   // Each task of these makes tables of its own, so it gets as few as there are workers.
   const bool makes_tables = algo == GemmAlgo::kShuffleTable || algo == GemmAlgo::kFloatTable ||
-                            algo == GemmAlgo::kTripleTable || algo == GemmAlgo::kRegisterTable;
+                            algo == GemmAlgo::kTripleTable || algo == GemmAlgo::kRegisterTable ||
+                            algo == GemmAlgo::kByteTable;
   const size_t per_worker = makes_tables ? 1 : 4;
   const size_t wanted = workers == 1 || work < (size_t{1} << 16) ? 1 : per_worker * workers;
   const size_t panel_tasks = t.row_tasks >= wanted || t.row_tasks == 0 ? 1 : (wanted + t.row_tasks - 1) / t.row_tasks;
@@ -244,7 +246,8 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
                       : "the dot product's port")
         : e.algo == GemmAlgo::kSumsTable     ? "L1 loads of table lines, and the stores that build them"
         : e.algo == GemmAlgo::kRegisterTable ? "vector operations: lookups and sums of 16-bit lanes"
-        : e.algo == GemmAlgo::kShuffleTable  ? "vector operations: lookups and sums of bytes, once per bit of the codes"
+        : e.algo == GemmAlgo::kShuffleTable || e.algo == GemmAlgo::kByteTable
+            ? "vector operations: lookups and sums of bytes, once per bit of the codes"
         : e.algo == GemmAlgo::kFloatTable ? "vector operations: lookups and sums of floats, once per bit of the codes"
         : e.algo == GemmAlgo::kTripleTable
             ? (decode ? "DRAM read of the weights, or lookups and sums of bytes where they are cached"
@@ -258,6 +261,7 @@ inline Explanation ExplainGemm(const GemmCall& call, const Context& context, con
                                         : "the FMA port",
         "", "");
     if (e.algo == GemmAlgo::kBf16Dot) add("lossy: x is rounded to bf16, 8 significant bits", "", "", "");
+    if (e.algo == GemmAlgo::kByteTable) add("lossy: sums of four activations are rounded to 7 bits", "", "", "");
   }
   for (const GemmAlgo algo : kGemmAlgos) {
     if (algo == e.algo) continue;

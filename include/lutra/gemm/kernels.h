@@ -78,6 +78,12 @@ struct Bf16Kernel {
   const char* why_not = "compiled only where the mode Bf16Dot is named";
 };
 
+// The byte tables of one target, or why there are none.
+struct ByteKernel {
+  GemmFn run = nullptr;
+  const char* why_not = "compiled only where the mode ByteTables is named";
+};
+
 // What a unit has compiled for one format and one target.
 struct FormatKernels {
   GemmFn int_dot = nullptr;
@@ -86,6 +92,7 @@ struct FormatKernels {
   PopcountKernel popcount;
   GemmFn register_table = nullptr;
   GemmFn shuffle_table = nullptr;
+  ByteKernel byte_table;
   Bf16Kernel bf16_dot;
   GemmFn float_table = nullptr;
   GemmFn triple_table = nullptr;
@@ -194,6 +201,20 @@ LUTRA_MEMBER bool EndsRun(const GemmCall& c, const Span& s) {
 LUTRA_MEMBER bool HasOneSpan(const GemmCall& c) {
   const size_t k = c.w.segment_k();
   return c.w.segments() == 1 && k != 0 && SpanAt(c.w, c.xq->spec, 0, 0).k1 == k;
+}
+
+// How byte_table rounds sums of four activations with signs, t: q = (t * factor + 2^13) >> 14, 62 of the largest and 31
+// of its half, so that sums of equal activations stay what they are; t is about 2 * half_step * q. Sums up to 63 are q.
+inline constexpr float kMostByteSum = 0x1.fffffep30f;  // of floats that int32 has
+struct ByteStep {
+  int factor = 1 << 14;
+  float half_step = 0.5f;
+  LUTRA_MEMBER bool exact() const { return factor == 1 << 14; }
+};
+LUTRA_MEMBER ByteStep ByteStepOf(int most) {
+  if (most <= 63) return {};
+  const int factor = ((62 << 15) + most) / (2 * most);  // of 512, the most that there is: 1984
+  return {factor, 8192.0f / static_cast<float>(factor)};
 }
 
 // The parts of an Activations, writable.

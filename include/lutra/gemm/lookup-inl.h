@@ -4,10 +4,11 @@
 //   kBlockK, kBytes     k of a block of weights, and bytes of its tables
 //   kBlocks             blocks whose tables L1 keeps beside the weights that stream through
 //   kRound              chunks are whole multiples of so many blocks
-//   kOfValues           Sum gives sums of value * x, else of code * x
-//   Build(x, k, to)     tables of a block, of which x has k (a multiple of 32)
+//   Step, StepOf(c, m)  what tables of output row m have in common
+//   Build(x, k, step, to)   tables of a block, of which x has k (a multiple of 32)
 //   Ahead(w)            bytes to prefetch ahead where panels follow each other
-//   Sum(w, codes, ahead, tables, blocks, sums)   sums[32] += the sums of these blocks
+//   Sum(w, codes, ahead, tables, blocks, sums)   sums[32] += the sums of these blocks, of what its tables hold
+//   ToCodes(c, step, x_sum, sums)   makes of a span's 32 sums those of code * x, where that is not what they are
 #if defined(LUTRA_GEMM_LOOKUP_INL_H_) == defined(HWY_TARGET_TOGGLE)
 #ifdef LUTRA_GEMM_LOOKUP_INL_H_
 #undef LUTRA_GEMM_LOOKUP_INL_H_
@@ -48,6 +49,9 @@ HWY_INLINE V Pinned(V v) {
   return v;
 }
 
+// Bytes of a vector of lookups in Unit::kByteRow: at most a block's four table rows, and a constant of the language.
+constexpr size_t LookupLanes() { return HWY_HAVE_SCALABLE ? 16 : HWY_MIN(HWY_LANES(uint8_t), size_t{64}); }
+
 // (memset becomes "rep stos" with GCC: 28 cycles for these 128 bytes.)
 template <class T>
 HWY_INLINE void Zero32(T* to) {
@@ -58,7 +62,8 @@ HWY_INLINE void Zero32(T* to) {
 // Blocks [begin, end), counted over all segments, of panel p for output row m; spans that end there go to slot.acc.
 template <class Tables>
 HWY_INLINE void SumBlocks(const GemmCall& c, size_t p, size_t m, size_t begin, size_t end, size_t ahead,
-                          const uint8_t* tables, internal::SpanSums* kept, internal::PanelSlot* slot) {
+                          const uint8_t* tables, const typename Tables::Step& step, internal::SpanSums* kept,
+                          internal::PanelSlot* slot) {
   const size_t per_segment = c.w.blocks_per_segment(), block_bytes = c.w.block_bytes();
   const size_t wg = c.w.scales().group_k, xg = c.xq->spec.group_k;
   for (size_t b = begin; b < end;) {
@@ -77,13 +82,7 @@ HWY_INLINE void SumBlocks(const GemmCall& c, size_t p, size_t m, size_t begin, s
       const int32_t* x_sums = c.xq->sums + x_row * c.xq->blocks;
       for (size_t i = start; i < (s.k1 + kBlockK - 1) / kBlockK; ++i) kept->value += x_sums[i];
     }
-    if constexpr (Tables::kOfValues) {  // of codes: the zero point is added, which AddSpan takes off
-      const hn::CappedTag<int32_t, 16> d32;
-      const auto zero = hn::Set(d32, -ZeroCorrection(c, kept->value));
-      for (size_t i = 0; i < kPanelRows; i += hn::Lanes(d32)) {
-        hn::Store(hn::Add(hn::Load(d32, slot->sums + i), zero), d32, slot->sums + i);
-      }
-    }
+    Tables::ToCodes(c, step, kept->value, slot->sums);
     AddSpan(c, p, x_row, s, kept->value, slot->sums, slot->run, slot->acc);
     Zero32(slot->sums);
   }
@@ -109,6 +108,7 @@ int64_t LookUpTask(const internal::GemmTask& t, size_t task, std::byte* scratch)
   const size_t ahead = chunks == 1 ? Tables::Ahead(c.w) : panel_bytes;  // or: the next panel's chunk
   const size_t group = chunks == 1 ? tile.panel_end : internal::kSumPanels;
   for (size_t m = tile.row_begin; m < tile.row_end; ++m) {
+    const typename Tables::Step step = Tables::StepOf(c, m);
     for (size_t p0 = tile.panel_begin; p0 < tile.panel_end; p0 += group) {
       const size_t p1 = HWY_MIN(tile.panel_end, p0 + group);
       internal::SpanSums kept;
@@ -116,7 +116,7 @@ int64_t LookUpTask(const internal::GemmTask& t, size_t task, std::byte* scratch)
         const size_t begin = HWY_MIN(i * chunk, blocks), end = HWY_MIN(begin + chunk, blocks);
         for (size_t b = begin; b < end; ++b) {
           const size_t k = b % per_segment * Tables::kBlockK;
-          Tables::Build(c.xq->Row(XRow(c, m, b / per_segment)) + k, padded_k - k,
+          Tables::Build(c.xq->Row(XRow(c, m, b / per_segment)) + k, padded_k - k, step,
                         tables + (b - begin) * Tables::kBytes);
         }
         for (size_t p = p0; p < p1; ++p) {
@@ -126,7 +126,7 @@ int64_t LookUpTask(const internal::GemmTask& t, size_t task, std::byte* scratch)
             Zero32(slot->run);
             Zero32(slot->acc);
           }
-          SumBlocks<Tables>(c, p, m, begin, end, ahead, tables, &kept, slot);
+          SumBlocks<Tables>(c, p, m, begin, end, ahead, tables, step, &kept, slot);
           if (i + 1 == chunks) {
             WriteRow(c, m, p * kPanelRows, HWY_MIN(kPanelRows, c.w.n() - p * kPanelRows), slot->acc);
           }

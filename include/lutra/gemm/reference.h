@@ -1,6 +1,7 @@
 // The definition of Gemm, one output at a time.
 #pragma once
 #include <cmath>
+#include <vector>
 
 #include "lutra/core/epilogue_reference.h"
 #include "lutra/gemm/kernels.h"
@@ -56,50 +57,110 @@ inline uint32_t PlaneWord(const int8_t* codes, const ActSpec& spec, int bit) {
   return word;
 }
 
+// Row n of a call's weights, its codes decoded once for all rows of x.
+struct WeightRow {
+  WeightRow(const GemmCall& c, size_t row) : call(c), n(row), codes(c.w.k()) {
+    for (size_t k = 0; k < codes.size(); ++k) codes[k] = static_cast<uint8_t>(c.w.Code(n, k));
+  }
+  unsigned Code(size_t segment, size_t k) const { return codes[segment * call.w.segment_k() + k]; }
+  float Value(size_t segment, size_t k) const {
+    return internal::ValueOf(call.w.format(), call.w.table(), Code(segment, k));
+  }
+
+  const GemmCall& call;
+  size_t n;
+  std::vector<uint8_t> codes;
+};
+
 // sum over k in [span.k0, span.k1) of q * (2 c - zero_x2); x_sum gets the sum of q.
-inline int64_t SpanSum(const GemmCall& c, const int8_t* q, size_t n, size_t segment, const internal::Span& s,
-                       int32_t* x_sum) {
+inline int64_t SpanSum(const WeightRow& w, const int8_t* q, size_t segment, const internal::Span& s, int32_t* x_sum) {
+  const int zero_x2 = w.call.w.format().zero_x2;
   int64_t sum = 0;
   *x_sum = 0;
   for (size_t k = s.k0; k < s.k1; ++k) {
-    const int code = static_cast<int>(c.w.Code(n, segment * c.w.segment_k() + k));
-    sum += q[k] * (2 * code - c.w.format().zero_x2);
+    sum += q[k] * (2 * static_cast<int>(w.Code(segment, k)) - zero_x2);
     *x_sum += q[k];
   }
   return sum;
 }
 
-// Output (m, n) before the epilogue, integer path.
-inline float IntDot(const GemmCall& c, size_t m, size_t n) {
-  float acc = 0.0f;
+// The same by tables of sums rounded to 7 bits (docs/numerics.md, 2.8).
+inline int64_t ByteSpanSum(const WeightRow& w, const internal::ByteStep& step, const int8_t* q, size_t segment,
+                           const internal::Span& s, int32_t* x_sum) {
+  const FormatInfo& f = w.call.w.format();
+  int32_t sum = 0;
+  *x_sum = 0;
+  for (size_t k0 = s.k0; k0 < s.k1; k0 += 4) {
+    int quads[8] = {};  // of each plane
+    for (size_t k = k0; k < std::min(s.k1, k0 + 4); ++k) {
+      const unsigned code = w.Code(segment, k);
+      for (int p = 0; p < f.bits; ++p) quads[p] += (code >> p & 1u) != 0 ? q[k] : -q[k];
+      *x_sum += q[k];
+    }
+    for (int p = 0; p < f.bits; ++p) sum += ((quads[p] * step.factor + (1 << 13)) >> 14) * (1 << p);
+  }
+  int64_t half = (int64_t{sum} - *x_sum) >> 1;
+  if (!step.exact()) {
+    const float part = static_cast<float>(sum) * step.half_step - static_cast<float>(*x_sum) * 0.5f;
+    half = static_cast<int64_t>(std::nearbyint(std::fmin(part, internal::kMostByteSum)));
+  }
+  return 2 * (half + *x_sum * (int64_t{1} << (f.bits - 1))) - int64_t{f.zero_x2} * *x_sum;
+}
+// What the rows of x of output m are rounded by.
+inline internal::ByteStep ByteStepOf(const GemmCall& c, size_t m) {
+  int most = 0;
+  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
+    const ptrdiff_t row = internal::RowOf(c, m, segment);
+    for (size_t k = 0; row >= 0 && k < c.w.segment_k(); k += 4) {
+      int quad = 0;
+      for (size_t i = k; i < std::min(c.w.segment_k(), k + 4); ++i) {
+        quad += std::abs(int{c.xq->Row(static_cast<size_t>(row))[i]});
+      }
+      most = std::max(most, quad);
+    }
+  }
+  return internal::ByteStepOf(most);
+}
+// Calls take(row of x, span, sum, sum of x) for the spans of output (m, w.n), ascending; sum as by SpanSum.
+template <class Take>
+void ForSpans(const WeightRow& w, GemmAlgo algo, size_t m, const Take& take) {
+  const GemmCall& c = w.call;
+  internal::ByteStep step;
+  if (algo == GemmAlgo::kByteTable) step = ByteStepOf(c, m);
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     const ptrdiff_t row = internal::RowOf(c, m, segment);
     const size_t r = row < 0 ? c.xq->m : static_cast<size_t>(row);
-    float run = 0.0f;
     for (size_t k = 0; k < c.w.segment_k();) {
       const internal::Span s = internal::SpanAt(c.w, c.xq->spec, segment, k);
       k = s.k1;
       int32_t x_sum = 0;
-      const float t = static_cast<float>(SpanSum(c, c.xq->Row(r), n, segment, s, &x_sum)) * 0.5f;
-      run = run + t * c.w.ScaleOf(n, s.weight_group);
-      if (c.w.scales().has_offset) run = run + static_cast<float>(x_sum) * c.w.OffsetOf(n, s.weight_group);
-      if (internal::EndsRun(c, s)) {
-        acc = acc + run * c.xq->Scale(r, s.x_group);
-        run = 0.0f;
-      }
+      const int64_t sum = algo == GemmAlgo::kByteTable ? ByteSpanSum(w, step, c.xq->Row(r), segment, s, &x_sum)
+                                                       : SpanSum(w, c.xq->Row(r), segment, s, &x_sum);
+      take(r, s, sum, x_sum);
     }
   }
-  return acc;
 }
 
-// Output (m, n) as an integer sum: y.type i32.
-inline int32_t IntSum(const GemmCall& c, size_t m, size_t n) {
-  int32_t acc = 0, x_sum = 0;
-  for (size_t segment = 0; segment < c.w.segments(); ++segment) {
-    const ptrdiff_t row = internal::RowOf(c, m, segment);
-    const int8_t* q = c.xq->Row(row < 0 ? c.xq->m : static_cast<size_t>(row));
-    acc += static_cast<int32_t>(SpanSum(c, q, n, segment, {0, c.w.segment_k(), 0, 0}, &x_sum) / 2);
-  }
+// Output (m, w.n) before the epilogue, integer path.
+inline float IntDot(const WeightRow& w, GemmAlgo algo, size_t m) {
+  const GemmCall& c = w.call;
+  float acc = 0.0f, run = 0.0f;
+  ForSpans(w, algo, m, [&](size_t r, const internal::Span& s, int64_t sum, int32_t x_sum) {
+    const float t = static_cast<float>(sum) * 0.5f;
+    run = run + t * c.w.ScaleOf(w.n, s.weight_group);
+    if (c.w.scales().has_offset) run = run + static_cast<float>(x_sum) * c.w.OffsetOf(w.n, s.weight_group);
+    if (internal::EndsRun(c, s)) {
+      acc = acc + run * c.xq->Scale(r, s.x_group);
+      run = 0.0f;
+    }
+  });
+  return acc;
+}
+// Output (m, w.n) as an integer sum: y.type i32.
+inline int32_t IntSum(const WeightRow& w, GemmAlgo algo, size_t m) {
+  int32_t acc = 0;
+  ForSpans(w, algo, m,
+           [&](size_t, const internal::Span&, int64_t sum, int32_t) { acc += static_cast<int32_t>(sum / 2); });
   return acc;
 }
 
@@ -122,8 +183,9 @@ inline float AddSpan(const GemmCall& c, size_t n, const internal::Span& s, float
   return std::fma(parts[0], c.w.OffsetOf(n, s.weight_group), acc);
 }
 
-// Output (m, n) before the epilogue, float path.
-inline float Float(const GemmCall& c, size_t m, size_t n) {
+// Output (m, w.n) before the epilogue, float path.
+inline float Float(const WeightRow& w, size_t m) {
+  const GemmCall& c = w.call;
   float acc = 0.0f;
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     for (size_t k0 = 0; k0 < c.w.segment_k();) {
@@ -131,11 +193,10 @@ inline float Float(const GemmCall& c, size_t m, size_t n) {
       float t = 0.0f, parts[16] = {};
       for (size_t k = s.k0; k < s.k1; ++k) {
         const float x = XAt(c, m, segment, k);
-        const unsigned code = c.w.Code(n, segment * c.w.segment_k() + k);
-        t = std::fma(x, internal::ValueOf(c.w.format(), c.w.table(), code), t);
+        t = std::fma(x, w.Value(segment, k), t);
         parts[k % 16] = parts[k % 16] + x;
       }
-      acc = AddSpan(c, n, s, t, parts, acc);
+      acc = AddSpan(c, w.n, s, t, parts, acc);
       k0 = s.k1;
     }
   }
@@ -151,8 +212,9 @@ inline float AddPair(float t, const float* x, const float* v) {
   return WithoutSubnormals(std::fma(x[0], v[0], t));
 }
 
-// Output (m, n) before the epilogue, float path in bf16. Groups are even.
-inline float Bf16Dot(const GemmCall& c, size_t m, size_t n) {
+// Output (m, w.n) before the epilogue, float path in bf16. Groups are even.
+inline float Bf16Dot(const WeightRow& w, size_t m) {
+  const GemmCall& c = w.call;
   float acc = 0.0f;
   for (size_t segment = 0; segment < c.w.segments(); ++segment) {
     for (size_t k0 = 0; k0 < c.w.segment_k();) {
@@ -161,24 +223,24 @@ inline float Bf16Dot(const GemmCall& c, size_t m, size_t n) {
       for (size_t k = s.k0; k < s.k1; k += 2) {
         float x[2] = {}, v[2] = {};
         for (size_t i = 0; i < 2 && k + i < s.k1; ++i) {
-          const unsigned code = c.w.Code(n, segment * c.w.segment_k() + k + i);
           const float value = XAt(c, m, segment, k + i);
           x[i] = AsBf16(value);
-          v[i] = AsBf16(internal::ValueOf(c.w.format(), c.w.table(), code));
+          v[i] = AsBf16(w.Value(segment, k + i));
           parts[(k + i) % 16] = parts[(k + i) % 16] + value;
         }
         t = AddPair(t, x, v);
       }
-      acc = AddSpan(c, n, s, t, parts, acc);
+      acc = AddSpan(c, w.n, s, t, parts, acc);
       k0 = s.k1;
     }
   }
   return acc;
 }
 
-// Output (m, n) before the epilogue by tables of floats (docs/numerics.md, 3.6): sums and differences alone. With codes
-// of bits b, value = sum over planes p of 2^(p - 1) (b_p ? 1 : -1), + extra.
-inline float FloatTable(const GemmCall& c, size_t m, size_t n) {
+// Output (m, w.n) before the epilogue by tables of floats (docs/numerics.md, 3.6): sums and differences alone. With
+// codes of bits b, value = sum over planes p of 2^(p - 1) (b_p ? 1 : -1), + extra.
+inline float FloatTable(const WeightRow& w, size_t m) {
+  const GemmCall& c = w.call;
   const FormatInfo& f = c.w.format();
   const float extra = static_cast<float>(f.MaxPattern() - f.zero_x2) * 0.5f;
   float acc = 0.0f;
@@ -201,44 +263,43 @@ inline float FloatTable(const GemmCall& c, size_t m, size_t n) {
         };
         for (int p = 0; p < f.bits; ++p) {
           const float weight = std::ldexp(0.5f, p);
-          const auto bit = [&](size_t k) {
-            return k < c.w.segment_k() && (c.w.Code(n, segment * c.w.segment_k() + k) >> p & 1u) != 0;
-          };
+          const auto bit = [&](size_t k) { return k < c.w.segment_k() && (w.Code(segment, k) >> p & 1u) != 0; };
           t = t + sum_of(bit) * weight;
         }
         x_sum = x_sum + sum_of([](size_t) { return true; });
       }
       if (extra != 0.0f) t = t + x_sum * extra;
-      acc = acc + t * c.w.ScaleOf(n, s.weight_group);
-      if (c.w.scales().has_offset) acc = acc + x_sum * c.w.OffsetOf(n, s.weight_group);
+      acc = acc + t * c.w.ScaleOf(w.n, s.weight_group);
+      if (c.w.scales().has_offset) acc = acc + x_sum * c.w.OffsetOf(w.n, s.weight_group);
     }
   }
   return acc;
 }
 
-// Output (m, n) before the epilogue, by an algorithm that computes the integer path (kIntDot, kIntLanes), the float
-// path (kTile) or that of its own.
-inline float Sum(const GemmCall& c, GemmAlgo algo, size_t m, size_t n) {
-  return algo == GemmAlgo::kTile         ? Float(c, m, n)
-         : algo == GemmAlgo::kBf16Dot    ? Bf16Dot(c, m, n)
-         : algo == GemmAlgo::kFloatTable ? FloatTable(c, m, n)
-                                         : IntDot(c, m, n);
+// Output (m, w.n) before the epilogue, by an algorithm that computes the integer path (kIntDot, kIntLanes), the float
+// path (kTile) or one of its own.
+inline float Sum(const WeightRow& w, GemmAlgo algo, size_t m) {
+  return algo == GemmAlgo::kTile         ? Float(w, m)
+         : algo == GemmAlgo::kBf16Dot    ? Bf16Dot(w, m)
+         : algo == GemmAlgo::kFloatTable ? FloatTable(w, m)
+                                         : IntDot(w, algo, m);
 }
 
 // The whole call.
 inline void Gemm(const GemmCall& c, GemmAlgo algo) {
   const size_t m_count = c.rows.row != nullptr ? c.rows.m : c.xq != nullptr ? c.xq->m : c.x.rows;
-  for (size_t m = 0; m < m_count; ++m) {
-    std::byte* y = internal::OutputRow(c, m);
-    if (y == nullptr) continue;
-    for (size_t n = 0; n < c.w.n(); ++n) {
-      std::byte* at = y + n * SizeOf(c.y.type);
+  for (size_t n = 0; n < c.w.n(); ++n) {
+    const WeightRow w(c, n);
+    for (size_t m = 0; m < m_count; ++m) {
+      std::byte* at = internal::OutputRow(c, m);
+      if (at == nullptr) continue;
+      at += n * SizeOf(c.y.type);
       if (c.y.type == DType::kI32) {
         int32_t& out = *reinterpret_cast<int32_t*>(at);
         const auto before = static_cast<uint32_t>(c.e.accumulate ? out : 0);  // wraps, as vectors do
-        out = static_cast<int32_t>(static_cast<uint32_t>(IntSum(c, m, n)) + before);
+        out = static_cast<int32_t>(static_cast<uint32_t>(IntSum(w, algo, m)) + before);
       } else {
-        Finish(Sum(c, algo, m, n), c.e, m, n, at, c.y.type);
+        Finish(Sum(w, algo, m), c.e, m, n, at, c.y.type);
       }
     }
   }

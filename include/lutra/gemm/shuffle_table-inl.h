@@ -26,9 +26,6 @@ inline int64_t ShuffleTable(const internal::GemmTask& t, size_t task, std::byte*
 }
 #else
 
-// Bytes of a vector of lookups: at most a block's four table rows, and a constant of the language.
-constexpr size_t LookupLanes() { return HWY_HAVE_SCALABLE ? 16 : HWY_MIN(HWY_LANES(uint8_t), size_t{64}); }
-
 inline constexpr size_t kNibbleTableBytes = 256;  // of a block
 
 // The tables of 32 k of x. Each 16-byte block of a vector is a table: entry 2 j + bit is lane j of `even` or `odd`.
@@ -158,9 +155,10 @@ struct NibbleLookups {
   static constexpr size_t kBlockK = lutra::kBlockK, kBytes = kNibbleTableBytes;
   static constexpr size_t kBlocks = 96;  // 24 KiB
   static constexpr size_t kRound = 4;    // byte sums are full after up to so many blocks
-  static constexpr bool kOfValues = false;
 
-  static HWY_INLINE void Build(const int8_t* x, size_t, uint8_t* to) { BuildTables(x, to); }
+  struct Step {};
+  static HWY_INLINE Step StepOf(const GemmCall&, size_t) { return {}; }
+  static HWY_INLINE void Build(const int8_t* x, size_t, Step, uint8_t* to) { BuildTables(x, to); }
   static HWY_INLINE size_t Ahead(const PackedMatrix& w) { return 4096 * size_t{w.format().bits}; }
   static HWY_INLINE void Sum(const PackedMatrix& w, const uint8_t* codes, size_t ahead, const uint8_t* tables,
                              size_t blocks, int32_t* sums) {
@@ -168,6 +166,7 @@ struct NibbleLookups {
       AddPlane(codes + plane * 128, w.block_bytes(), ahead, tables, blocks, static_cast<int>(plane), sums);
     }
   }
+  static HWY_INLINE void ToCodes(const GemmCall&, Step, int32_t, int32_t*) {}
 };
 
 // Entry: one task.

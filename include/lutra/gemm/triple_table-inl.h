@@ -223,13 +223,21 @@ struct TripleLookups {
   static constexpr size_t kBlockK = kTripleBlockK, kBytes = LUTRA_TRIPLE_SIGNED ? 2048 : 1024;
   static constexpr size_t kBlocks = (24 << 10) / kBytes;  // 28 KiB: 0.9 times as fast
   static constexpr size_t kRound = 1;
-  static constexpr bool kOfValues = true;
 
-  static HWY_INLINE void Build(const int8_t* x, size_t k, uint8_t* to) { BuildTripleTables(x, k, to); }
+  struct Step {};
+  static HWY_INLINE Step StepOf(const GemmCall&, size_t) { return {}; }
+  static HWY_INLINE void Build(const int8_t* x, size_t k, Step, uint8_t* to) { BuildTripleTables(x, k, to); }
   static HWY_INLINE size_t Ahead(const PackedMatrix&) { return 16384; }
   static HWY_INLINE void Sum(const PackedMatrix&, const uint8_t* codes, size_t ahead, const uint8_t* tables,
                              size_t blocks, int32_t* sums) {
     AddTriples(codes, ahead, tables, blocks, sums);
+  }
+  static HWY_INLINE void ToCodes(const GemmCall& c, Step, int32_t x_sum, int32_t* sums) {
+    const hn::CappedTag<int32_t, 16> d32;
+    const auto zero = hn::Set(d32, -ZeroCorrection(c, x_sum));  // sums are of values; AddSpan takes it off again
+    for (size_t i = 0; i < kPanelRows; i += hn::Lanes(d32)) {
+      hn::Store(hn::Add(hn::Load(d32, sums + i), zero), d32, sums + i);
+    }
   }
 };
 

@@ -64,6 +64,7 @@ enum class GemmAlgo : uint8_t {
   kFloatTable,     // float activations by lookups of their sums, in an order of its own: Unit::kByteRow, affine formats
   kTripleTable,    // the sums of kIntDot by lookups of three ternary weights at a time, packed in Unit::kTriple
   kRegisterTable,  // the sums of kIntDot by lookups of five weights of 1 bit at a time: AVX-512, no groups
+  kByteTable,      // those of kShuffleTable, their tables rounded to 7 bits
 };
 
 // Modes: algorithms that a call has to ask for, by a tag named beside its formats, Gemm<Int2, ShuffleTables>(...). A
@@ -73,6 +74,7 @@ struct Mode {
   static constexpr GemmAlgo algo = kAlgo;
 };
 using ShuffleTables = Mode<GemmAlgo::kShuffleTable>;  // named by itself where a format of 1 bit is
+using ByteTables = Mode<GemmAlgo::kByteTable>;        // lossy: docs/numerics.md, 2.8
 using TripleTables = Mode<GemmAlgo::kTripleTable>;    // for ternary weights of 1.67 bits
 using Popcounts = Mode<GemmAlgo::kPopcount>;          // for activations with ActSpec::planes
 using Bf16Dot = Mode<GemmAlgo::kBf16Dot>;             // lossy: 8 significant bits of x; from 8 rows of x on

@@ -47,7 +47,7 @@ inline constexpr size_t kPanelRows = 32, kBlockK = 32;
 // Which bytes neighbour each other, drawn above; each unit has its kernels.
 enum class Unit : uint8_t {
   kLane32,   // all algorithms but those of the other units
-  kByteRow,  // shuffle_table, float_table; int_lanes and tile through the codes
+  kByteRow,  // shuffle_table, byte_table, float_table; int_lanes and tile through the codes
   kTriple,   // triple_table; int_lanes and tile through the codes. Ternary formats only
 };
 
