@@ -122,7 +122,8 @@ TEST_P(ByteTable, SumsAreWithinTheirErrorBound) {
             const int64_t exact = reference::SpanSum(w, c.xq->Row(m), 0, whole, &x_sum);
             const int64_t got = reference::ByteSpanSum(w, step, c.xq->Row(m), 0, whole, &same);
             ASSERT_EQ(x_sum, same);
-            const double quads = static_cast<double>((k + 3) / 4), planes = GetParam().MaxPattern();
+            const size_t quads_of_k = (k + 3) / 4;
+            const auto quads = static_cast<double>(quads_of_k), planes = static_cast<double>(GetParam().MaxPattern());
             const double bound = step.exact() ? 0 : planes * quads * double{step.half_step} / 2 * (1 + 0x1p-22) + 0.6;
             ASSERT_LE(std::fabs(static_cast<double>(got - exact)), 2 * bound) << spec.ToString();  // both are doubled
           }
