@@ -71,17 +71,6 @@ HWY_INLINE void BuildByteTables(const int8_t* HWY_RESTRICT x, int factor, uint8_
   }
 }
 
-// The sum of the 16-byte blocks of a vector.
-template <class D>
-HWY_INLINE auto SumOfBlocks(D d, hn::Vec<D> v) {
-  if constexpr (hn::MaxLanes(d) * sizeof(hn::TFromD<D>) <= 16) {
-    return v;
-  } else {
-    const hn::Half<D> half;
-    return SumOfBlocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
-  }
-}
-
 // sums[32] += (sum of rounded sums of x, with the bits of a plane as signs) << shift, over `blocks` blocks.
 // ahead: how far to prefetch.
 template <size_t kLanes>
@@ -118,20 +107,11 @@ HWY_NOINLINE void AddBytePlane(const uint8_t* HWY_RESTRICT w, size_t stride, siz
         tables += kByteTableBytes;
       }
       const hn::FixedTag<uint16_t, 8> d8x16;
-      const hn::FixedTag<int16_t, 8> d8x16i;
-      const hn::FixedTag<int32_t, 4> d4;
-      const auto bias = hn::Set(d8x16, static_cast<uint16_t>(pass * 8 * 64));
-      const auto add = [&](auto rows, int32_t* HWY_RESTRICT to) LUTRA_TILE {  // of 8; what wrapped wraps back
-        const auto signed_rows = hn::BitCast(d8x16i, hn::Sub(rows, bias));
-        const auto lower = hn::ShiftLeftSame(hn::PromoteLowerTo(d4, signed_rows), shift);
-        const auto upper = hn::ShiftLeftSame(hn::PromoteUpperTo(d4, signed_rows), shift);
-        hn::StoreU(hn::Add(hn::LoadU(d4, to), lower), d4, to);
-        hn::StoreU(hn::Add(hn::LoadU(d4, to + 4), upper), d4, to + 4);
-      };
+      const auto bias = static_cast<uint16_t>(pass * 8 * 64);
       const auto flush = [&](auto all, auto odds, int32_t* HWY_RESTRICT to) LUTRA_TILE {
         const auto odd = SumOfBlocks(d16, odds), even = hn::Sub(SumOfBlocks(d16, all), hn::ShiftLeft<8>(odd));
-        add(hn::InterleaveLower(d8x16, even, odd), to);
-        add(hn::InterleaveUpper(d8x16, even, odd), to + 8);
+        AddEight(hn::InterleaveLower(d8x16, even, odd), bias, shift, to);
+        AddEight(hn::InterleaveUpper(d8x16, even, odd), bias, shift, to + 8);
       };
       flush(all0, odd0, sums);
       flush(all1, odd1, sums + 16);

@@ -49,8 +49,33 @@ HWY_INLINE V Pinned(V v) {
   return v;
 }
 
+#if !LUTRA_INT_LANES_ALONE
 // Bytes of a vector of lookups in Unit::kByteRow: at most a block's four table rows, and a constant of the language.
 constexpr size_t LookupLanes() { return HWY_HAVE_SCALABLE ? 16 : HWY_MIN(HWY_LANES(uint8_t), size_t{64}); }
+
+// The sum of the 16-byte blocks of a vector, which may wrap.
+template <class D>
+HWY_INLINE auto SumOfBlocks(D d, hn::Vec<D> v) {
+  if constexpr (hn::MaxLanes(d) * sizeof(hn::TFromD<D>) <= 16) {
+    return v;
+  } else {
+    const hn::Half<D> half;
+    return SumOfBlocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+// to[8] += (v - bias) << shift, v of 8 rows; what wrapped in v wraps back.
+template <class V>
+HWY_INLINE void AddEight(V v, uint16_t bias, int shift, int32_t* HWY_RESTRICT to) {
+  const hn::FixedTag<uint16_t, 8> d16;
+  const hn::FixedTag<int16_t, 8> d16i;
+  const hn::FixedTag<int32_t, 4> d32;
+  const auto rows = hn::BitCast(d16i, hn::Sub(v, hn::Set(d16, bias)));
+  const auto lower = hn::ShiftLeftSame(hn::PromoteLowerTo(d32, rows), shift);
+  const auto upper = hn::ShiftLeftSame(hn::PromoteUpperTo(d32, rows), shift);
+  hn::StoreU(hn::Add(hn::LoadU(d32, to), lower), d32, to);
+  hn::StoreU(hn::Add(hn::LoadU(d32, to + 4), upper), d32, to + 4);
+}
+#endif
 
 // (memset becomes "rep stos" with GCC: 28 cycles for these 128 bytes.)
 template <class T>

@@ -56,10 +56,12 @@ HWY_INLINE void BuildTables(const int8_t* HWY_RESTRICT x, uint8_t* HWY_RESTRICT 
 }
 
 // sums[32] += (sum of x over the set bits of a plane) << shift, over `blocks` blocks.
-// ahead: how far to prefetch.
-HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, size_t ahead,
-                                  const uint8_t* HWY_RESTRICT tables, size_t blocks, int shift,
-                                  int32_t* HWY_RESTRICT sums) {
+// ahead: how far to prefetch. kShort: so few blocks (kShortBlocks) that 16 bits hold the sums of all their tables, less
+// what they are biased by.
+inline constexpr size_t kShortBlocks = 8;
+template <bool kShort>
+HWY_NOINLINE void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, size_t ahead,
+                           const uint8_t* HWY_RESTRICT tables, size_t blocks, int shift, int32_t* HWY_RESTRICT sums) {
   constexpr size_t kLanes = LookupLanes(), kEvery = kLanes / 16;  // blocks until bytes are full
   const hn::CappedTag<uint8_t, kLanes> d8;
   const hn::Repartition<uint16_t, decltype(d8)> d16;
@@ -69,7 +71,9 @@ HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, 
   const auto nibble = hn::Set(d8, uint8_t{15});
   const auto weights = hn::BitCast(d8i, hn::Set(d16, uint16_t{0x2001}));  // 1 for low, 32 for high
   HWY_ALIGN uint32_t wide[8][kLanes / 4];                                 // [half of rows, of those, parity]
-  for (auto& part : wide) hn::Store(hn::Zero(d32), d32, part);
+  if constexpr (!kShort) {
+    for (auto& part : wide) hn::Store(hn::Zero(d32), d32, part);
+  }
   const uint32_t bias = static_cast<uint32_t>(blocks) * 4096;
 
   // Both halves of the rows and both nibbles at byte `at` of a block.
@@ -122,6 +126,13 @@ HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, 
           widen(bytes...);
         });
       }
+      if constexpr (kShort) {
+        AddEight(SumOfBlocks(d16, sum0), static_cast<uint16_t>(bias), shift, sums);
+        AddEight(SumOfBlocks(d16, sum1), static_cast<uint16_t>(bias), shift, sums + 8);
+        AddEight(SumOfBlocks(d16, sum2), static_cast<uint16_t>(bias), shift, sums + 16);
+        AddEight(SumOfBlocks(d16, sum3), static_cast<uint16_t>(bias), shift, sums + 24);
+        return;
+      }
       const auto flush = [&](auto s, uint32_t* even, uint32_t* odd) LUTRA_TILE {
         const auto pairs = hn::BitCast(d32, s);
         hn::Store(hn::Add(hn::Load(d32, even), hn::And(pairs, hn::Set(d32, 0xFFFFu))), d32, even);
@@ -133,6 +144,7 @@ HWY_NOINLINE inline void AddPlane(const uint8_t* HWY_RESTRICT w, size_t stride, 
       flush(sum3, wide[6], wide[7]);
     });
   }
+  if constexpr (kShort) return;
   const hn::FixedTag<uint32_t, 4> d4;
   const hn::FixedTag<int32_t, 4> d4i;
   for (size_t i = 0; i < 4; ++i) {
@@ -163,7 +175,8 @@ struct NibbleLookups {
   static HWY_INLINE void Sum(const PackedMatrix& w, const uint8_t* codes, size_t ahead, const uint8_t* tables,
                              size_t blocks, int32_t* sums) {
     for (size_t plane = 0; plane < w.format().bits; ++plane) {
-      AddPlane(codes + plane * 128, w.block_bytes(), ahead, tables, blocks, static_cast<int>(plane), sums);
+      const auto add = blocks <= kShortBlocks ? &AddPlane<true> : &AddPlane<false>;
+      add(codes + plane * 128, w.block_bytes(), ahead, tables, blocks, static_cast<int>(plane), sums);
     }
   }
   static HWY_INLINE void ToCodes(const GemmCall&, Step, int32_t, int32_t*) {}
