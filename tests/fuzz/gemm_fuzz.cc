@@ -95,10 +95,7 @@ void Try(Bytes bytes) {
   for (const std::string& target : targets) {
     std::vector<unsigned char> alone;
     for (const size_t workers : Sizes{1, 3}) {
-      Backwards backwards;
-      Executor executor = backwards.AsExecutor();
-      executor.workers = workers;
-      TargetContext context(target, executor);
+      TargetContext& context = workers == 1 ? ContextsOn(target).one : ContextsOn(target).other;
       for (size_t i = 1; i < std::size(internal::kGemmAlgoNames); ++i) {
         const auto algo = static_cast<GemmAlgo>(i);
         if (!problem.Accepts(algo, context)) continue;

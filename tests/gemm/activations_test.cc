@@ -73,9 +73,9 @@ bool SameBytes(const T* a, const std::vector<T>& b) {
 void Compare(const ConstMatrixView& x, const ActSpec& spec, size_t misaligned = 0) {
   const Quantised want = Reference(x, spec);
   for (const std::string& target : TargetNames()) {
-    Backwards three;
-    TargetContext one(target), other(target, three.AsExecutor());
-    for (TargetContext* context : {&one, &other}) {
+    ContextPair& contexts = ContextsOn(target);
+    const size_t runs = contexts.three.runs;
+    for (TargetContext* context : {&contexts.one, &contexts.other}) {
       GuardedBuffer<std::byte> memory(ActivationBytes(x.rows, x.cols, spec) + misaligned);
       const Activations got = Quantize(x, spec, {memory.data() + misaligned, memory.size() - misaligned}, *context);
       context->Check();
@@ -101,7 +101,7 @@ void Compare(const ConstMatrixView& x, const ActSpec& spec, size_t misaligned = 
         ASSERT_LE(got.codes[i], range.high);
       }
     }
-    ASSERT_EQ(three.runs, 1u);
+    ASSERT_EQ(contexts.three.runs, runs + 1);
   }
 }
 

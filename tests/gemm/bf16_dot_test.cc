@@ -41,9 +41,8 @@ class Bf16DotMode : public ::testing::TestWithParam<FormatInfo> {
     static const std::vector<std::string> targets = Bf16Targets();
     if (targets.empty()) GTEST_SKIP() << "this CPU has no bf16 dot instruction";
     for (const std::string& target : targets) {
-      Backwards three;
-      TargetContext one(target), other(target, three.AsExecutor());
-      for (TargetContext* context : {&one, &other}) {
+      ContextPair& contexts = ContextsOn(target);
+      for (TargetContext* context : {&contexts.one, &contexts.other}) {
         ASSERT_EQ(problem.Run(GemmAlgo::kBf16Dot, *context), "") << target;
         if (problem.spec().m != 0 && problem.spec().n != 0) context->Check();
       }

@@ -56,9 +56,8 @@ TEST_P(Tile, EqualsReferenceBitForBitWithFma) {
       DrawFloatCall(random, random.Of(kGroups), &spec);
       GemmProblem problem(spec);
       for (const std::string& target : TargetNames()) {
-        Backwards three;
-        TargetContext one(target), other(target, three.AsExecutor());
-        for (TargetContext* context : {&one, &other}) {
+        ContextPair& contexts = ContextsOn(target);
+        for (TargetContext* context : {&contexts.one, &contexts.other}) {
           if (HasFma(target)) {
             ASSERT_EQ(problem.Run(GemmAlgo::kTile, *context), "") << target;
           } else if (spec.y_type == DType::kF32 && !spec.scatter && !spec.accumulate && m != 0 && spec.n != 0) {

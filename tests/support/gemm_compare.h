@@ -21,13 +21,12 @@ inline void Compare(GemmProblem& problem, std::initializer_list<GemmAlgo> algos)
   static const std::vector<std::string> targets = TargetNames();
   const bool empty = problem.spec().m == 0 || problem.spec().n == 0;
   for (const std::string& target : targets) {
-    Backwards three;
-    TargetContext one(target), other(target, three.AsExecutor());
+    ContextPair& contexts = ContextsOn(target);
     for (const GemmAlgo algo : algos) {
       if (algo == GemmAlgo::kSumsTable && !HasSumsTables(target)) continue;
       if (algo == GemmAlgo::kRegisterTable && !HasRegisterTables(target)) continue;
       if (algo == GemmAlgo::kByteTable && !HasByteTables(target)) continue;
-      for (TargetContext* context : {&one, &other}) {
+      for (TargetContext* context : {&contexts.one, &contexts.other}) {
         ASSERT_EQ(problem.Run(algo, *context), "") << target << ' ' << NameOfAlgo(algo);
         if (!empty) context->Check();
       }

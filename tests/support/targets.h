@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <initializer_list>
+#include <map>
 #include <string>
 #include <thread>
 #include <vector>
@@ -88,6 +89,19 @@ struct Backwards {
     for (size_t i = tasks; i-- != 0;) task(job, i, i % e.workers);
   }
 };
+
+// One worker, and three that take tasks backwards, on one target.
+struct ContextPair {
+  explicit ContextPair(const std::string& target) : one(target), other(target, three.AsExecutor()) {}
+
+  Backwards three;
+  TargetContext one, other;
+};
+// Those of a target, made once: scratch is most of what a small problem costs.
+inline ContextPair& ContextsOn(const std::string& target) {
+  static std::map<std::string, ContextPair> all;
+  return all.try_emplace(target, target).first->second;
+}
 
 // The message with which `call` Fails; empty where it does not.
 template <class Call>
