@@ -80,10 +80,8 @@ TEST_P(ByteTableChunks, EqualReferenceBitForBit) {
 // what they stand for leave int32.
 TEST_P(ByteTable, LargestKDoesNotOverflow) {
   const FormatInfo& f = GetParam();
-  const int above = 2 * f.MaxPattern() - f.zero_x2;
-  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : f.zero_x2 > above ? f.zero_x2 : above;
   GemmSpec spec = Spec();
-  spec.k = std::min(static_cast<size_t>(LargestK(worst)), size_t{1} << 24);
+  spec.k = std::min(LargestKOf(f), size_t{1} << 24);
   for (const Fill fill : {Fill::kAllMin, Fill::kZeroCodes}) {
     spec.fill = fill;
     GemmProblem problem(spec);

@@ -87,8 +87,7 @@ TEST_P(IntDot, LongRowsEqualReference) {
 // At the largest K that packing accepts the sums reach the ends of int32; the answer is a product of three numbers.
 TEST_P(IntDot, LargestKDoesNotOverflow) {
   const FormatInfo& f = GetParam();
-  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : std::max<int>(f.zero_x2, 2 * f.MaxPattern() - f.zero_x2);
-  const auto k = static_cast<size_t>(LargestK(worst));
+  const auto k = LargestKOf(f);
   PackSpec too_long{f, {}, 1, k + 1, 1};
   EXPECT_NE(FailureOf([&] { (void)PackedBytes(too_long); }), "");
   const PackSpec pack{f, {}, 2, k, 1};

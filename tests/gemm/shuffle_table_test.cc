@@ -124,12 +124,10 @@ TEST(ShuffleTableUnit, TablesOfValuesRunByTile) {
 // The largest K that packing accepts, all codes and activations at their ends: sums of planes wrap, the total does not.
 TEST_P(ShuffleTable, LargestKDoesNotOverflow) {
   const FormatInfo& f = GetParam();
-  const int above = 2 * f.MaxPattern() - f.zero_x2;
-  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : f.zero_x2 > above ? f.zero_x2 : above;
   GemmSpec spec;
   spec.format = f;
   spec.unit = Unit::kByteRow;
-  spec.k = std::min(static_cast<size_t>(LargestK(worst)), size_t{1} << 22);
+  spec.k = std::min(LargestKOf(f), size_t{1} << 22);
   for (const Fill fill : {Fill::kAllMin, Fill::kZeroCodes}) {
     spec.fill = fill;
     GemmProblem problem(spec);

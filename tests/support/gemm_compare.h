@@ -3,6 +3,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <initializer_list>
 #include <string>
@@ -13,6 +14,11 @@
 namespace lutra { namespace testing {
 
 inline std::string NameOfFormat(const ::testing::TestParamInfo<FormatInfo>& info) { return info.param.name.data(); }
+// The largest K that packing accepts of an affine format. Half-integer zero points have their sums doubled.
+inline size_t LargestKOf(const FormatInfo& f) {
+  const int worst = f.zero_x2 % 2 == 0 ? f.MaxPattern() : std::max<int>(f.zero_x2, 2 * f.MaxPattern() - f.zero_x2);
+  return static_cast<size_t>(LargestK(worst));
+}
 inline const char* NameOfAlgo(GemmAlgo algo) { return internal::kGemmAlgoNames[static_cast<int>(algo)]; }
 
 // Runs a problem by the algorithms on every target, with 1 worker and with 3 that take tasks backwards. A fatal failure
