@@ -1,5 +1,7 @@
 // Direct depthwise convolution in f32: a register tile of output pixels, taps ky ascending, then kx ascending.
-// NHWC    lanes are channels, the tile is 7 columns of two rows (one with 16 registers); reads the image itself.
+// NHWC    lanes are channels, the tile is 7 columns of two rows; reads the image itself. With 16 registers a tile is
+// one
+//         row, whose pixels are in registers, or two at the image's edges, whose pixels are operands in memory.
 // NCHW    direct_nchw-inl.h, which shares the end of a tile (tile_end-inl.h).
 // Needs   checked arguments (job.h). Touches no element outside of the views.
 // Bound   the FMA peak.
@@ -10,8 +12,11 @@
 #define LUTRA_DEPTHWISE_DIRECT_INL_H_
 #endif
 
+#include <bit>
+#include <type_traits>
 #include <utility>
 
+#include "lutra/depthwise/pixels-inl.h"
 #include "lutra/depthwise/tile_end-inl.h"
 
 LUTRA_BEFORE_KERNELS
@@ -21,60 +26,14 @@ using depthwise::DepthwisePiece;
 using depthwise::kDirectTile;
 using depthwise::kMostPhases;
 
-// With 32 registers a tile has two output rows: 14 sums beside up to 9 taps. With 16 it has one.
+// 32 registers: 14 sums beside up to 9 taps.
 inline constexpr bool kPairs = !(HWY_ARCH_X86 && HWY_TARGET > HWY_AVX3);
+
+// 16, of a target whose FMA can load: tiles at edges leave pixels in memory.
+inline constexpr bool kEdgesInMemory = HWY_TARGET == HWY_AVX2;
 
 // Without FMA: CPUs older than 2013, which should get right answers for few seconds of everybody's compiler.
 inline constexpr bool kOldX86 = HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2;
-
-// The first n lanes; n is at most all of them. One instruction whatever n is, where the target has it.
-template <class D>
-HWY_INLINE hn::Vec<D> LoadLanes(D d, const float* p, size_t n) {
-#if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
-  return hn::LoadN(d, p, n);
-#else
-  return LoadSome(d, p, n);
-#endif
-}
-
-// A cursor over the input pixels that the taps of one row meet.
-struct Inside {  // all columns are in the image and all channels of the vector exist
-  const float* pixel;
-  ptrdiff_t step;
-  HWY_INLINE bool Has() const { return true; }
-  template <class D>
-  HWY_INLINE hn::Vec<D> Load(D d) const {
-    return hn::LoadU(d, pixel);
-  }
-  HWY_INLINE Inside Row(ptrdiff_t floats) const { return {pixel + floats, step}; }
-  HWY_INLINE Inside After(size_t steps) const { return {pixel + At(steps, step), step}; }
-};
-struct Edge {  // some columns lie in zero padding, or some channels behind the last
-  const float* row;
-  ptrdiff_t at, step;
-  uint64_t present;  // bit i: the column i steps from here is in the image
-  size_t lanes;
-  HWY_INLINE bool Has() const { return (present & 1) != 0; }
-  template <class D>
-  HWY_INLINE hn::Vec<D> Load(D d) const {
-    return LoadLanes(d, row + at, lanes);
-  }
-  HWY_INLINE Edge Row(ptrdiff_t floats) const { return {row + floats, at, step, present, lanes}; }
-  HWY_INLINE Edge After(size_t steps) const { return {row, at + At(steps, step), step, present >> steps, lanes}; }
-};
-struct Mapped {  // anything else
-  const float* row;
-  ptrdiff_t column_floats;
-  const int32_t* column;
-  size_t step, lanes;
-  HWY_INLINE bool Has() const { return *column >= 0; }
-  template <class D>
-  HWY_INLINE hn::Vec<D> Load(D d) const {
-    return LoadLanes(d, row + *column * column_floats, lanes);
-  }
-  HWY_INLINE Mapped Row(ptrdiff_t floats) const { return {row + floats, column_floats, column, step, lanes}; }
-  HWY_INLINE Mapped After(size_t steps) const { return {row, column_floats, column + steps * step, step, lanes}; }
-};
 
 // A load that stays one: GCC otherwise repeats it in each MulAdd.
 template <class V>
@@ -97,6 +56,13 @@ struct Walk {
   ptrdiff_t out_row, out_col;   // bytes
   size_t pixel_row, pixel_col;  // of the epilogue's operands
   ptrdiff_t left, right;        // columns [left, right) of the map are the image's
+};
+
+// The taps that a column of tiles walks over.
+struct TapRows {
+  const float* first;  // of the first row
+  size_t count;        // of each row
+  size_t step;         // floats from row to row
 };
 
 // kStride: col_out / col_tap, 0: any. kTaps: kw, 0: any.
@@ -135,12 +101,28 @@ HWY_INLINE void AddBlock(D d, Pixels pixels, const float* taps, size_t back, Ref
       [&](const auto&... tap) LUTRA_TILE { Slide<Tile, kFirst, kLast, kBlock>(d, pixels, RefsTo(tap...), sum); });
 }
 
+// One tap of an input row, for all sums of the tile it belongs to.
+template <class Tile, size_t kFirst, size_t kLast, class D, class V, size_t kSums>
+HWY_INLINE void AddTap(D d, const EdgeInMemory& pixels, const float* taps, size_t back, Refs<V, kSums> sum) {
+  const auto tap = hn::LoadU(d, taps - kFirst * back), tap_2 = hn::LoadU(d, taps - kLast * back);
+  Unrolled<Tile::kCols>([&](auto i) LUTRA_TILE {
+    constexpr size_t kSteps = i * Tile::kStride;
+    if (!pixels.Has<kSteps>()) return;
+    auto& s = sum.template At<kFirst * Tile::kCols + i>();
+    s = hn::MulAdd(pixels.Load<kSteps>(d, pixels.at), tap, s);
+    if constexpr (kFirst != kLast) {
+      auto& s_2 = sum.template At<kLast * Tile::kCols + i>();
+      s_2 = hn::MulAdd(pixels.Load<kSteps>(d, pixels.again), tap_2, s_2);
+    }
+  });
+}
+
 // All taps of an input row.
 template <class Tile, size_t kFirst, size_t kLast, class D, class Pixels, class V, size_t kSums>
-HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, Refs<V, kSums> sum) {
-  const size_t back = w.kw * kTapBlock;
+HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, const TapRows& of, Refs<V, kSums> sum) {
+  const size_t back = of.step;
   if constexpr (Tile::kStride == 0) {
-    for (size_t left = w.kw; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
+    for (size_t left = of.count; left != 0; --left, taps += kTapBlock, pixels = pixels.After(1)) {
       const auto tap = hn::LoadU(d, taps);
       Pixels p = pixels;
       Unrolled<kSums>([&](auto i) LUTRA_TILE {
@@ -149,10 +131,14 @@ HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, Ref
         p.column += w.col_out;
       });
     }
+  } else if constexpr (std::is_same_v<Pixels, EdgeInMemory>) {
+    for (size_t left = of.count; left != 0; --left, taps += kTapBlock, pixels.Next()) {
+      AddTap<Tile, kFirst, kLast>(d, pixels, taps, back, sum);
+    }
   } else if constexpr (Tile::kTaps != 0) {
     AddBlock<Tile, kFirst, kLast, Tile::kTaps>(d, pixels, taps, back, sum);
   } else {
-    size_t left = w.kw;
+    size_t left = of.count;
     for (; left >= 4; left -= 4, taps += 4 * kTapBlock, pixels = pixels.After(4)) {
       AddBlock<Tile, kFirst, kLast, 4>(d, pixels, taps, back, sum);
     }
@@ -166,11 +152,12 @@ HWY_INLINE void AddRow(D d, const Walk& w, Pixels pixels, const float* taps, Ref
 // One output row of a column of tiles, one vector of channels.
 template <class Tile, class D, class Pixels>
 HWY_INLINE void RowTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
-                        const float* taps, const TileOut& t) {
+                        const TapRows& of, const TileOut& t) {
+  const float* taps = of.first;
   WithAccumulators<Tile::kCols>(d, [&](auto&... sums) LUTRA_TILE {
     const auto sum = RefsTo(sums...);
-    for (size_t ky = 0; ky < w.kh; ++ky, rows += w.row_tap, taps += w.kw * kTapBlock) {
-      if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
+    for (size_t ky = 0; ky < w.kh; ++ky, rows += w.row_tap, taps += of.step) {
+      if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, of, sum);
     }
     StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
@@ -178,18 +165,18 @@ HWY_INLINE void RowTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
 // Two, from the kh + 1 input rows that one of them meets.
 template <class Tile, class D, class Pixels>
 HWY_INLINE void PairTile(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const int32_t* rows,
-                         const float* taps, const TileOut& t) {
-  const size_t step = w.kw * kTapBlock;
+                         const TapRows& of, const TileOut& t) {
+  const float* taps = of.first;
   WithAccumulators<2 * Tile::kCols>(d, [&](auto&... sums) LUTRA_TILE {
     const auto sum = RefsTo(sums...);
-    if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
+    if (*rows >= 0) AddRow<Tile, 0, 0>(d, w, pixels.Row(*rows * w.in_row), taps, of, sum);
     for (size_t ky = 1; ky < w.kh; ++ky) {
       rows += w.row_tap;
-      taps += step;
-      if (*rows >= 0) AddRow<Tile, 0, 1>(d, w, pixels.Row(*rows * w.in_row), taps, sum);
+      taps += of.step;
+      if (*rows >= 0) AddRow<Tile, 0, 1>(d, w, pixels.Row(*rows * w.in_row), taps, of, sum);
     }
     rows += w.row_tap;
-    if (*rows >= 0) AddRow<Tile, 1, 1>(d, w, pixels.Row(*rows * w.in_row), taps + step, sum);
+    if (*rows >= 0) AddRow<Tile, 1, 1>(d, w, pixels.Row(*rows * w.in_row), taps + of.step, of, sum);
     StoreTile<Tile::kCols, false>(d, a, a.epilogue, t, sum);
   });
 }
@@ -214,7 +201,7 @@ HWY_INLINE void PairTile3x3(D d, const DepthwiseArgs& a, const Walk& w, Pixels p
 
 // `count` output rows of a column of tiles, one vector of channels.
 template <class Tile, class D, class Pixels>
-HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const float* taps, size_t count,
+HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixels, const TapRows& taps, size_t count,
                         TileOut t) {
   const int32_t* rows = w.rows;
   const auto advance = [&](size_t by) LUTRA_TILE {
@@ -222,11 +209,11 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
     t.y += At(by, t.row_step);
     t.row += by * t.pixel_row_step;
   };
-  if constexpr (kPairs && Tile::kStride == 1) {
+  if constexpr (Tile::kStride == 1 && (kPairs || std::is_same_v<Pixels, EdgeInMemory>)) {
     if (w.row_out == w.row_tap && w.kh > 1) {
       if constexpr (Tile::kTaps == 3) {
         if (w.kh == 3 && a.row_taps == nullptr && IsWhole<Tile::kCols>(d, a, t)) {
-          WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps + i * kTapBlock)); },
+          WithMade<9>([&](auto i) LUTRA_TILE { return Once(hn::LoadU(d, taps.first + i * kTapBlock)); },
                       [&](const auto&... tap) LUTRA_TILE {
                         for (; count > 1; count -= 2) {
                           PairTile3x3<Tile>(d, a, w, pixels, rows, t, RefsTo(tap...));
@@ -254,15 +241,18 @@ template <class Tile, class D>
 HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float* image, size_t x, const float* taps,
                         size_t count, const TileOut& t) {
   const size_t first = x * w.col_out;
+  TapRows of{taps, w.kw, w.kw * kTapBlock};
   if constexpr (Tile::kStride != 0) {
-    const size_t steps = (Tile::kCols - 1) * Tile::kStride + w.kw;
+    constexpr size_t kBefore = (Tile::kCols - 1) * Tile::kStride;  // how far the last column is from the first
+    const size_t steps = kBefore + w.kw;
     const auto begin = static_cast<ptrdiff_t>(first), step = static_cast<ptrdiff_t>(w.col_tap);
     const ptrdiff_t last = begin + At(steps - 1, step), at = (begin - w.left) * w.in_col;
-    const bool inside = begin >= w.left && last < w.right;
-    // With AVX-512 a look at `present` and a masked load all but hide behind the FMAs: narrow tiles have no other code.
-    if constexpr (!(HWY_ARCH_X86 && kPairs) || Tile::kCols > 4) {
-      if (inside && t.lanes == hn::Lanes(d)) {
-        return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, taps, count, t);
+    const bool inside = begin >= w.left && last < w.right, whole = t.lanes == hn::Lanes(d);
+    // A look at `present` all but hides behind the FMAs: narrow tiles have no other code, where all lanes are there or
+    // cost nothing to mask (AVX-512).
+    if constexpr (!HWY_ARCH_X86 || Tile::kCols > 4) {
+      if (inside && whole) {
+        return Strip<Tile>(d, a, w, Inside{image + at, At(w.col_tap, w.in_col)}, of, count, t);
       }
     }
     if (steps <= 64 && (inside || a.g.pad == Pad::kZero)) {
@@ -271,11 +261,23 @@ HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float*
         const ptrdiff_t column = begin + At(i, step);
         present |= uint64_t{column >= w.left && column < w.right} << i;
       }
-      return Strip<Tile>(d, a, w, Edge{image, at, At(w.col_tap, w.in_col), present, t.lanes}, taps, count, t);
+      size_t skipped = 0;
+      if constexpr (Tile::kTaps == 0) {  // taps that meet no column of the image
+        const auto lowest = static_cast<size_t>(std::countr_zero(present)),
+                   end = static_cast<size_t>(std::bit_width(present));
+        skipped = lowest > kBefore ? HWY_MIN(lowest - kBefore, w.kw) : 0;
+        of.first += skipped * kTapBlock;
+        of.count = HWY_MAX(HWY_MIN(end, w.kw), skipped) - skipped;
+      }
+      const Edge pixels = Edge{image, at, At(w.col_tap, w.in_col), present, t.lanes}.After(skipped);
+      if constexpr (kEdgesInMemory && Tile::kTaps == 0) {
+        if (whole) return Strip<Tile>(d, a, w, EdgeInMemory(pixels), of, count, t);
+      }
+      return Strip<Tile>(d, a, w, pixels, of, count, t);
     }
   }
   using Any = TileShape<Tile::kCols, 0, 0>;  // rare: the least code
-  Strip<Any>(d, a, w, Mapped{image, w.in_col, w.cols + first, w.col_tap, t.lanes}, taps, count, t);
+  Strip<Any>(d, a, w, Mapped{image, w.in_col, w.cols + first, w.col_tap, t.lanes}, of, count, t);
 }
 
 // Output rows [0, rows) and columns [0, cols) of w, channels [c_begin, c_end), whose first outputs are at y.
