@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "depthwise/cases.h"
+#include "lutra/depthwise/args.h"
 #include "lutra/depthwise/reference.h"
 #include "support/targets.h"
 
@@ -115,6 +116,55 @@ TEST_P(Direct, PlanesOf3x3OfAnyWidth) {
     }
   }
   EXPECT_GE(planes, 200u);
+}
+
+// NHWC whose pixels lie a large power of two apart: rows are copied first where the context has scratch for that.
+TEST_P(Direct, PixelsThatCrowdL1) {
+  TargetContext copies(GetParam(), Serial(), kScratch), none(GetParam(), Serial(), 0);
+  for (const size_t pitch : {256u, 512u, 1024u}) {
+    for (const size_t k : {2u, 3u, 5u, 7u}) {
+      for (const size_t step : {1u, 2u}) {
+        for (const size_t c : {20u, 48u}) {
+          const Gaps gaps{pitch - c, 0, 0};
+          ConvCase t{1, 18, 10, c, k, k, {}, Layout::kNhwc, gaps, gaps, static_cast<int>(k % 4), pitch + k};
+          t.geometry.stride_h = t.geometry.stride_w = step;
+          t.geometry.dil_h = t.geometry.dil_w = 3 - step;
+          if (k == 5) t.geometry.pad = Pad::kCircular;
+          const Prepared p(t, HasFma(GetParam()));
+          for (TargetContext* context : {&copies, &none}) {
+            const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, gaps);
+            DepthwiseConv2d(p.plan, p.in.in(), got.view(), *context, p.epilogue);
+            ASSERT_TRUE(got.SameAs(p.want)) << t;
+          }
+        }
+      }
+    }
+  }
+}
+TEST(CrowdsL1, WhereATilesPixelsShareFewSets) {
+  const auto crowds = [](size_t channels, size_t k, size_t side, bool whole_lines, size_t from_in_to_out) {
+    return depthwise::CrowdsL1(channels * sizeof(float), k, k, side, side, {}, whole_lines, from_in_to_out);
+  };
+  for (const size_t k : {3u, 5u, 7u}) {
+    EXPECT_TRUE(crowds(1024, k, 7, true, 64)) << k;
+    EXPECT_TRUE(crowds(1024, k, 7, false, 64)) << k;
+    EXPECT_TRUE(crowds(512, k, 14, false, 64)) << k;
+    EXPECT_TRUE(crowds(512, k, 14, true, 4096 - 63)) << k;
+    EXPECT_TRUE(crowds(512, k, 14, true, 63)) << k;
+    EXPECT_FALSE(crowds(512, k, 14, true, 64)) << k;
+    EXPECT_FALSE(crowds(256, k, 28, true, 0)) << k;
+    EXPECT_FALSE(crowds(96, k, 56, false, 0)) << k;
+  }
+  EXPECT_TRUE(crowds(256, 5, 28, false, 0));
+  EXPECT_FALSE(crowds(768, 3, 7, false, 0));
+  EXPECT_FALSE(crowds(0, 1, 7, false, 0));
+  const auto scratch_of = [](size_t c) {
+    const std::vector<float> taps(7 * 7 * c, 1.0f);
+    return DepthwisePlan(DepthwiseKernel(Nhwc(taps.data(), 1, 7, 7, c)), 7, 7, Layout::kNhwc, ConvAlgo::kDirect)
+        .scratch_per_worker();
+  };
+  EXPECT_EQ(scratch_of(1024), 7 * 7 * 16 * sizeof(float));
+  EXPECT_EQ(scratch_of(1000), 0u);
 }
 
 // Scratch of just the bytes that the plan asks for: reads and writes beyond it are ASan's to find.

@@ -93,6 +93,7 @@ struct DepthwiseArgs {
   const int32_t* cols = nullptr;
   size_t mapped_cols = 0;
   bool staged = false;              // in place: each task copies its input to scratch first
+  bool copied = false;              // NHWC: each task copies the rows it reads, see CrowdsL1; or their type wants it
   const float* row_taps = nullptr;  // DepthwisePlan::row_taps(), then col_taps(); null without reweight
   // by integer taps: the zero point of pixels as bytes, and what makes bytes that count from 0 of them (i8: 0x80)
   int32_t zero = 0;
@@ -135,6 +136,25 @@ inline bool FftStaged(const DepthwiseArgs& a) { return a.staged && FftProblems(a
 inline size_t FftTasks(const DepthwiseArgs& a) {
   const size_t per_task = Packed(a.out.c, kTapBlock), blocks = (a.out.c + kTapBlock - 1) / kTapBlock;
   return blocks * (FftStaged(a) ? a.out.n : (FftProblems(a) + per_task - 1) / per_task);
+}
+
+// Whether the pixels of a register tile (NHWC, f32) push each other out of L1, so that it pays to copy rows first.
+// `step`: bytes between pixels. L1 has 8 ways or more of 64 sets of 64-byte lines, and a large power of two in the
+// step, as 512 channels have, leaves few of these sets. Zen 4, times as fast, 3 x 3 and 7 x 7 taps: AVX2 1.2 and 1.2
+// with 256 channels at 28 x 28, 2.5 and 1.3 with 512 at 14 x 14, 3 and 1.6 with 1,024 at 7 x 7. Vectors of a whole line
+// load each of them half as often, so that fewer shapes gain: 1.6 and 1.1 with 512 if outputs stand in the same
+// sets, 1.5 with 1,024.
+constexpr bool CrowdsL1(size_t step, size_t kh, size_t kw, size_t h, size_t w, const ConvGeometry& g, bool whole_lines,
+                        size_t from_in_to_out) {
+  constexpr size_t kWays = 8, kSets = 64, kLine = 64, kSpan = kSets * kLine;
+  if (kh == 1 || kw == 1) return false;
+  const size_t columns = step * g.dil_w, lowest = columns & (~columns + 1);
+  const size_t power = lowest == 0 || lowest > kSpan ? kSpan : lowest;
+  const size_t lines = kWays * std::min(kSets, kSpan / power);
+  const size_t needed = std::min(h, kh + g.stride_h) * std::min(w, 6 * g.stride_w + kw);
+  if (10 * needed <= 11 * lines) return false;
+  const bool same_sets = (from_in_to_out + kLine - 1) % power < 2 * kLine - 1;
+  return !whole_lines || lines <= (same_sets ? 16 : 8);
 }
 
 // Output rows of a direct task, NHWC: some 16 of them share most of their input rows.

@@ -410,19 +410,18 @@ inline int64_t DirectNhwc(const DepthwiseArgs* args, size_t task, void* scratch)
   if (args == nullptr) return HWY_TARGET;
   const DepthwiseArgs& a = *args;
   const DepthwisePiece piece = depthwise::PieceOf(a, task);
-  const float* image = static_cast<const float*>(a.in.data) + (a.in.type == DType::kF32 ? At(piece.n, a.in.sn) : 0);
-  ptrdiff_t sh = a.in.sh, sw = a.in.sw;
-  size_t c_base = 0;
-  if (a.staged || a.in.type != DType::kF32) {
-    const depthwise::RowRange range =
-        a.staged ? depthwise::RowRange{0, a.in.h} : depthwise::RowsOf(a.rows, a.g, a.kh, piece.y_begin, piece.y_end);
-    CopyRows(a, piece, range, static_cast<float*>(scratch));
-    sw = static_cast<ptrdiff_t>(piece.c_end - piece.c_begin);
-    sh = At(a.in.w, sw);
-    image = static_cast<const float*>(scratch) - At(range.begin, sh);
-    c_base = piece.c_begin;
+  if (!a.staged && !a.copied) {
+    WalkPiece(a, piece, static_cast<const float*>(a.in.data) + At(piece.n, a.in.sn), a.in.sh, a.in.sw, 0, true);
+    return HWY_TARGET;
   }
-  WalkPiece(a, piece, image, sh, sw, c_base, a.staged || a.in.type == DType::kF32);
+  const depthwise::RowRange range =
+      a.staged ? depthwise::RowRange{0, a.in.h} : depthwise::RowsOf(a.rows, a.g, a.kh, piece.y_begin, piece.y_end);
+  for (DepthwisePiece block = piece; block.c_begin < piece.c_end; block.c_begin += kTapBlock) {
+    block.c_end = HWY_MIN(block.c_begin + kTapBlock, piece.c_end);
+    CopyRows(a, block, range, static_cast<float*>(scratch));
+    const auto sw = static_cast<ptrdiff_t>(block.c_end - block.c_begin), sh = At(a.in.w, sw);
+    WalkPiece(a, block, static_cast<const float*>(scratch) - At(range.begin, sh), sh, sw, block.c_begin, a.staged);
+  }
   return HWY_TARGET;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 #include <algorithm>
 #include <cstdio>
+#include <cstdlib>
 #include <span>
 #include <utility>
 
@@ -274,8 +275,15 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   a.task_rows = a.staged ? out.h : layout == Layout::kNhwc ? NhwcTaskRows(out.h) : PieceSize(out.h, 32, kDirectTile);
   a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
                                             : PerTask(out.c, row_work * out.h, 1);
-  if ((a.staged || in.type != DType::kF32) && layout == Layout::kNhwc) a.task_channels = kTapBlock;
-  branch->any_rows = layout == Layout::kNhwc && !a.staged && in.type == DType::kF32;
+  if (layout == Layout::kNhwc) {
+    const auto step = static_cast<size_t>(std::abs(in.sw)) * sizeof(float);
+    const bool has_scratch = plan.scratch_per_worker(false, DType::kBF16) <= context.scratch_per_worker();
+    const bool whole_lines = FftLanesOf<kTargets>(context.target())() == kTapBlock;
+    const size_t apart = reinterpret_cast<uintptr_t>(out.data) - reinterpret_cast<uintptr_t>(in.data);
+    a.copied = !a.staged && (in.type != DType::kF32 ||
+                             (has_scratch && CrowdsL1(step, a.kh, a.kw, in.h, in.w, a.g, whole_lines, apart)));
+    branch->any_rows = !a.staged && !a.copied;
+  }
   branch->kernel =
       layout == Layout::kNhwc ? DirectNhwcFor<kTargets>(context.target()) : DirectNchwFor<kTargets>(context.target());
   branch->tasks = DepthwiseTasks(a);

@@ -41,7 +41,7 @@ struct DepthwisePlanParts {
   SharedBytes spectra;  // kFft: see fft.h
   size_t h = 0, w = 0, out_h = 0, out_w = 0, rows = 0, cols = 0;
   size_t scratch = 0, scratch_in_place = 0;
-  size_t scratch_16 = 0;             // of images of bf16 and f16, not in place
+  size_t scratch_16 = 0;             // kNhwc: of images whose rows are copied, not in place
   FftAxis fft_rows, fft_columns;     // kFft
   DType spectra_type = DType::kF32;  // or bf16
   bool spectra_real = false;         // of kernels that are their own reflection, whose centre is time 0

@@ -71,11 +71,12 @@ inline void SeparableBlock(const DepthwiseArgs& a, const depthwise::SeparableTas
   pass.cols = a.cols + x * a.g.stride_w;
   pass.mapped_cols = a.mapped_cols - x * a.g.stride_w;
   const auto run = nhwc ? &DirectNhwc : &DirectNchw;
-  // NHWC: rows of bf16 and f16 are converted to scratch, which has space for one.
-  pass.task_rows = nhwc && a.in.type != DType::kF32 ? 1 : between;
+  pass.copied = nhwc && a.in.type != DType::kF32;  // converted to scratch, which has space for one row
+  pass.task_rows = pass.copied ? 1 : between;
   for (size_t i = 0; i * pass.task_rows < between; ++i) run(&pass, i, scratch + s.work);
 
   pass.in = pass.out;
+  pass.copied = false;
   pass.g = a.g;
   pass.g.stride_w = pass.g.dil_w = 1;
   pass.g.top = pass.g.left = 0;
