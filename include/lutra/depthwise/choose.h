@@ -33,10 +33,9 @@ constexpr FftLine ColumnLine(const DepthwiseShape& s) {
   return {s.h, s.out_h, s.kh, s.out_h > 1 ? g.stride_h : 1, g.dil_h, g.top, g.pad};
 }
 
-// Costs: time of 16 channels of an image in ns, fitted to times on images of 5 to 80 pixels and kernels of 3 to 31,
-// spectra in L3, memory of 64-byte lines (Zen 4, 64-byte vectors; with 32-byte ones, where all are slower, most shapes
-// are chosen right, but for direct sums in images below 16 pixels, which then take twice as long). bench/choose.py
-// shows what wrong choices cost.
+// Costs: time of 16 channels of an image in ns, fitted to times on images of 5 to 224 pixels and kernels of 3 to 31,
+// spectra in L3, memory of 64-byte lines (Zen 4, 64-byte vectors). With 32-byte ones all are slower; where the two
+// would choose differently, what costs both least is chosen. bench/choose.py shows what wrong choices cost.
 //
 // What channels below or beside whole vectors cost; by transforms, `shared` problems fill a vector.
 constexpr double IdleLanes(const DepthwiseShape& s, size_t shared = 1) {
@@ -53,8 +52,10 @@ constexpr bool HasSteps(const DepthwiseShape& s) {
 }
 // NHWC.
 constexpr double LanesCost(const DepthwiseShape& s) {
-  const double narrow = s.out_w < 14 && s.out_w % 7 != 0 ? 1.25 : 1.0;  // tiles are of 7 columns
-  const double steps = HasSteps(s) ? 1.3 : 1.0, outputs = static_cast<double>(s.out_h * s.out_w);
+  // Tiles are of 7 columns; those at an edge look whether columns are there.
+  const double narrow = s.out_w > 14 || s.out_w == 7 ? 1.0 : s.out_w == 14 ? 1.18 : 1.25;
+  const double steps = !HasSteps(s) ? 1.0 : s.out_w < 100 ? 1.3 : 1.2;
+  const auto outputs = static_cast<double>(s.out_h * s.out_w);
   return IdleLanes(s) * (0.28 * steps * narrow * outputs * (3 + TapsPaid(s)) + 80);
 }
 // NCHW whose lanes are columns: these idle behind each row (half of the targets have vectors of 16, half of 8), and a
@@ -71,8 +72,8 @@ constexpr double PlanesCost(const DepthwiseShape& s) {
 }
 // NCHW through lanes. Planes that lie a power of two apart meet in the same sets of L1.
 constexpr double TurnedCost(const DepthwiseShape& s) {
-  const double pixel = s.h * s.w % 512 == 0 ? 3.1 : 1.9;
-  return LanesCost(s) + IdleLanes(s) * pixel * static_cast<double>(s.h * s.w + s.out_h * s.out_w);
+  const double pixel = s.h * s.w % 512 == 0 ? 3.1 : 1.9, dilated = s.geometry.dil_w > 1 ? 1.22 : 1.0;
+  return dilated * LanesCost(s) + IdleLanes(s) * pixel * static_cast<double>(s.h * s.w + s.out_h * s.out_w);
 }
 constexpr bool TurnsPlanes(const DepthwiseShape& s) {
   return s.layout == Layout::kNchw && TurnedCost(s) < PlanesCost(s) &&
@@ -92,8 +93,11 @@ constexpr double FftCost(const DepthwiseShape& s, const FftAxis& rows, const fft
   const bool strides = s.geometry.stride_h > 1 || s.geometry.stride_w > 1;
   return IdleLanes(s, std::min(tiles, Packed(s.c, kTapBlock))) *
          (s.layout == Layout::kNhwc ? 1.0 : (rows.tiles > 1 ? 1.9 : 1.45) * (strides ? 0.7 : 1.0)) *
-         (tiles > 1 ? 1.15 : 1.0) *  // several can't run in place
-         static_cast<double>(tiles) * (250 + points * point);
+         (tiles == 1                  ? 1.0
+          : s.layout == Layout::kNhwc ? 1.3
+                                      : 1.15) *  // several can't run in place, nor stay in L2
+         static_cast<double>(tiles) *
+         (250 + points * point);
 }
 
 // How kFft would cut the image; reason: why it can't run, null where it can.

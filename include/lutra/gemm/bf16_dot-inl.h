@@ -287,7 +287,7 @@ int64_t Bf16Dot(const internal::GemmTask& t, size_t task, std::byte* scratch) {
 
 // Entry: the kernel of a target, or why it has none.
 template <class Mode>
-internal::Bf16Kernel Bf16DotOf() {
+internal::ModeKernel Bf16DotOf() {
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX3_DL && HWY_MAX_BYTES == 64
   if (__builtin_cpu_supports("avx512bf16")) return {&Bf16Dot<Mode>, nullptr};
   return {nullptr, "the CPU has no bf16 dot instruction"};

@@ -22,7 +22,7 @@ namespace lutra { inline namespace LUTRA_NS { namespace HWY_NAMESPACE {
 
 #if LUTRA_INT_LANES_ALONE
 template <class Config>
-internal::ByteKernel ByteTableOf() {
+internal::ModeKernel ByteTableOf() {
   return {nullptr, "the target has no lookups of bytes"};
 }
 #else
@@ -165,7 +165,7 @@ struct ByteLookups {
 };
 
 template <class Config>
-internal::ByteKernel ByteTableOf() {
+internal::ModeKernel ByteTableOf() {
   return {&LookUpTask<ByteLookups<Config> >, nullptr};
 }
 #endif  // LUTRA_INT_LANES_ALONE

@@ -72,16 +72,10 @@ struct PopcountKernel {
   size_t most = 0;
 };
 
-// The bf16 dots of one target, or why there are none.
-struct Bf16Kernel {
-  GemmFn run = nullptr;
-  const char* why_not = "compiled only where the mode Bf16Dot is named";
-};
-
-// The byte tables of one target, or why there are none.
-struct ByteKernel {
-  GemmFn run = nullptr;
-  const char* why_not = "compiled only where the mode ByteTables is named";
+// The kernel of a mode on one target, or why there is none.
+struct ModeKernel {
+  GemmFn run;
+  const char* why_not;
 };
 
 // What a unit has compiled for one format and one target.
@@ -92,8 +86,8 @@ struct FormatKernels {
   PopcountKernel popcount;
   GemmFn register_table = nullptr;
   GemmFn shuffle_table = nullptr;
-  ByteKernel byte_table;
-  Bf16Kernel bf16_dot;
+  ModeKernel byte_table = {nullptr, "compiled only where the mode ByteTables is named"};
+  ModeKernel bf16_dot = {nullptr, "compiled only where the mode Bf16Dot is named"};
   GemmFn float_table = nullptr;
   GemmFn triple_table = nullptr;
   unsigned modes = 0;  // that the call asks for
@@ -203,9 +197,11 @@ LUTRA_MEMBER bool HasOneSpan(const GemmCall& c) {
   return c.w.segments() == 1 && k != 0 && SpanAt(c.w, c.xq->spec, 0, 0).k1 == k;
 }
 
+// The largest float that int32 has: what byte_table's sums of rounded parts end at.
+inline constexpr float kMostByteSum = 0x1.fffffep30f;
+
 // How byte_table rounds sums of four activations with signs, t: q = (t * factor + 2^13) >> 14, 62 of the largest and 31
 // of its half, so that sums of equal activations stay what they are; t is about 2 * half_step * q. Sums up to 63 are q.
-inline constexpr float kMostByteSum = 0x1.fffffep30f;  // of floats that int32 has
 struct ByteStep {
   int factor = 1 << 14;
   float half_step = 0.5f;
