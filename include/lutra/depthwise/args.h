@@ -157,8 +157,12 @@ constexpr bool CrowdsL1(size_t step, size_t kh, size_t kw, size_t h, size_t w, c
   return !whole_lines || lines <= (same_sets ? 16 : 8);
 }
 
-// Output rows of a direct task, NHWC: some 16 of them share most of their input rows.
-inline size_t NhwcTaskRows(size_t out_h) { return PieceSize(out_h, 16, kDirectTile); }
+// One axis: how many of its outputs are taken together, every so many, that neighbours among them share input.
+constexpr size_t PhasesOf(size_t stride, size_t dil) { return stride == 1 && dil <= kMostPhases ? dil : 1; }
+// Output rows of a direct task, NHWC: some 16 of them share most of their input rows, pairs of each phase all.
+constexpr size_t NhwcTaskRows(size_t out_h, const ConvGeometry& g) {
+  return PieceSize(out_h, 16, RoundUp(kDirectTile, 2 * PhasesOf(g.stride_h, g.dil_h)));
+}
 
 // Rows [begin, end) of the image: all that output rows [y_begin, y_end) read, by the row map.
 struct RowRange {

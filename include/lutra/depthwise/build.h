@@ -413,7 +413,7 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
     }
   }
   if (!kernel.integer && layout == Layout::kNhwc && p.algo != ConvAlgo::kSeparable) {
-    const size_t task_rows = NhwcTaskRows(p.out_h);
+    const size_t task_rows = NhwcTaskRows(p.out_h, p.run);
     size_t most = 0;
     for (size_t y = 0; y < p.out_h; y += task_rows) {
       const RowRange range = RowsOf(map, p.run, kernel.h, y, std::min(p.out_h, y + task_rows));

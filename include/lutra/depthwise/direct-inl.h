@@ -234,8 +234,9 @@ HWY_NOINLINE void Strip(D d, const DepthwiseArgs& a, const Walk& w, Pixels pixel
   }
 }
 
-// The columns of the next tile of `left` columns: 7 (widths of networks are 7 x 2^n), or 4 where that wastes fewer.
-constexpr size_t ColumnsOfTile(size_t left) { return left <= 4 || left == 8 || left == 12 ? 4 : 7; }
+// The columns of the next tile of `left` columns: 7 (widths of networks are 7 x 2^n), or 4 where that wastes many
+// fewer.
+constexpr size_t ColumnsOfTile(size_t left) { return left <= 4 || left == 8 ? 4 : 7; }
 
 template <class Tile, class D>
 HWY_INLINE void StripAt(D d, const DepthwiseArgs& a, const Walk& w, const float* image, size_t x, const float* taps,
@@ -294,8 +295,11 @@ HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const flo
   t.row_step = w.out_row;
   t.pixel_step = w.pixel_col;
   t.pixel_row_step = w.pixel_row;
+  const bool again = a.plain && (a.staged || a.in.data != a.out.data);  // outputs may be written twice
   for (size_t x = 0; x < cols;) {
     const size_t columns = stride > 2 ? 4 : ColumnsOfTile(cols - x);
+    // Tiles with all their pixels end in registers (IsWhole): the last begins where it has them.
+    if (again && cols - x < columns && columns <= cols) x = cols - columns;
     t.pixels = HWY_MIN(columns, cols - x);
     t.row = pixel + x * w.pixel_col;
     for (size_t c = c_begin; c < c_end; c += hn::Lanes(d)) {
@@ -328,9 +332,6 @@ HWY_INLINE void WalkStrips(D d, const DepthwiseArgs& a, const Walk& w, const flo
   }
 }
 
-// One axis: how many of its outputs are taken together, every so many, that neighbours among them share input.
-constexpr size_t PhasesOf(size_t stride, size_t dil) { return stride == 1 && dil <= kMostPhases ? dil : 1; }
-
 // Rows of the image of channels [c_begin, c_end), dense and as f32. kType: the image's.
 template <DType kType>
 HWY_NOINLINE void CopyRowsOf(const DepthwiseArgs& a, const DepthwisePiece& piece, depthwise::RowRange rows, float* to) {
@@ -362,7 +363,8 @@ inline void WalkPiece(const DepthwiseArgs& a, const DepthwisePiece& piece, const
                       ptrdiff_t sw, size_t c_base, bool any_rows) {
   const hn::CappedTag<float, kTapBlock> d;  // a vector's taps lie in one block
   const auto size = static_cast<ptrdiff_t>(SizeOf(a.out.type));
-  const size_t phases_h = PhasesOf(a.g.stride_h, a.g.dil_h), phases_w = PhasesOf(a.g.stride_w, a.g.dil_w);
+  const size_t phases_h = depthwise::PhasesOf(a.g.stride_h, a.g.dil_h),
+               phases_w = depthwise::PhasesOf(a.g.stride_w, a.g.dil_w);
   char* const out = static_cast<char*>(a.out.data) + At(piece.n, a.out.sn) * size;
   for (size_t fy = 0; fy < phases_h; ++fy) {
     for (size_t fx = 0; fx < phases_w; ++fx) {

@@ -113,7 +113,7 @@ inline int64_t DirectTurned(const DepthwiseArgs* args, size_t task, void* scratc
   walk.out.data = out - At(piece.y_begin, walk.out.sh);
   const size_t channels =
       depthwise::RoundUp(planes.channels, HWY_MIN(kTapBlock, hn::Lanes(hn::CappedTag<float, kTapBlock>())));
-  const size_t step = depthwise::NhwcTaskRows(piece.y_end - piece.y_begin);
+  const size_t step = depthwise::NhwcTaskRows(piece.y_end - piece.y_begin, a.g);
   for (size_t y = piece.y_begin; y < piece.y_end; y += step) {
     WalkPiece(walk, {0, y, HWY_MIN(y + step, piece.y_end), 0, channels}, in - At(range.begin, sh), sh, kTapBlock, 0,
               range.begin == 0 && range.end == a.in.h);

@@ -272,7 +272,9 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
   }
   // Blocks of some 16 rows share most of their input rows, see the kernels.
   const size_t row_work = out.w * a.kh * a.kw;  // of a channel
-  a.task_rows = a.staged ? out.h : layout == Layout::kNhwc ? NhwcTaskRows(out.h) : PieceSize(out.h, 32, kDirectTile);
+  a.task_rows = a.staged                  ? out.h
+                : layout == Layout::kNhwc ? NhwcTaskRows(out.h, a.g)
+                                          : PieceSize(out.h, 32, kDirectTile);
   a.task_channels = layout == Layout::kNhwc ? PerTask(out.c, row_work * std::min(out.h, a.task_rows), kTapBlock)
                                             : PerTask(out.c, row_work * out.h, 1);
   if (layout == Layout::kNhwc) {
