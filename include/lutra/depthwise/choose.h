@@ -54,7 +54,7 @@ constexpr bool HasSteps(const DepthwiseShape& s) {
 constexpr double LanesCost(const DepthwiseShape& s) {
   // Tiles are of 7 columns; those at an edge look whether columns are there.
   const double narrow = s.out_w > 14 || s.out_w == 7 ? 1.0 : s.out_w == 14 ? 1.18 : 1.25;
-  const double steps = !HasSteps(s) ? 1.0 : s.out_w < 100 ? 1.3 : 1.2;
+  const double steps = !HasSteps(s) ? 1.0 : s.out_w < 100 ? 1.3 : 1.1;
   const auto outputs = static_cast<double>(s.out_h * s.out_w);
   return IdleLanes(s) * (0.28 * steps * narrow * outputs * (3 + TapsPaid(s)) + 80);
 }
@@ -70,9 +70,10 @@ constexpr double PlanesCost(const DepthwiseShape& s) {
   const double each = shares ? (s.kh == 3 ? 0.34 : 0.37) : strides || HasSteps(s) ? 0.8 : 0.6;
   return each * narrow * partial * static_cast<double>(s.out_h) * columns * (staged + TapsPaid(s));
 }
-// NCHW through lanes. Planes that lie a power of two apart meet in the same sets of L1.
+// NCHW through lanes. Planes that lie a power of two apart meet in the same sets of L1, large ones leave L2.
 constexpr double TurnedCost(const DepthwiseShape& s) {
-  const double pixel = s.h * s.w % 512 == 0 ? 3.1 : 1.9, dilated = s.geometry.dil_w > 1 ? 1.22 : 1.0;
+  const double pixel = (s.h * s.w % 512 == 0 ? 3.1 : 1.9) + (s.h * s.w > 10000 ? 1.0 : 0.0);
+  const double dilated = s.geometry.dil_w > 1 ? 1.22 : 1.0;
   return dilated * LanesCost(s) + IdleLanes(s) * pixel * static_cast<double>(s.h * s.w + s.out_h * s.out_w);
 }
 constexpr bool TurnsPlanes(const DepthwiseShape& s) {
@@ -162,7 +163,7 @@ constexpr const char* WhyNotSeparable(const DepthwiseShape& s) {
 constexpr double SeparableCost(const DepthwiseShape& s) {
   const bool zero = s.geometry.pad == Pad::kZero, planes = s.layout == Layout::kNchw;
   const double narrow = planes || s.out_w >= 16 ? 1.0 : s.out_w > 12 ? 1.2 : 1.55;
-  const double partial = planes || s.out_w % 7 == 0 || s.out_w > 64 ? 1.0 : 1.4;
+  const double partial = planes || s.out_w % 7 == 0 || s.out_w > 64 ? 1.0 : 1.1;
   const double large = !planes && s.out_w >= 56 ? 1.08 : 1.0;
   const double each = planes ? 0.95 : 0.34 * narrow * partial * large, start = planes ? 2.6 : 1.1;
   const auto pass = [&](size_t out_h, size_t k, double inside) {
