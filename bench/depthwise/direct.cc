@@ -1,5 +1,6 @@
 // Direct depthwise convolution, f32, same padding: squares, bands, stride 2, dilation. Multiply-adds count every tap of
-// every output, also those in the padding. vs_dense: the rate over that of the same taps with stride 1 and dilation 1.
+// every output, also those in the padding. vs_dense: the rate over that of the same taps with stride 1 and dilation 1;
+// vs_spread: over that of 16 more channels, whose pixels are not a power of two apart.
 #include "bench/depthwise/conv_run.h"
 
 namespace bench { namespace {
@@ -15,7 +16,7 @@ std::string NameOf(const ConvRunShape& s, lutra::Layout layout) {
   return name;
 }
 
-void Add(const ConvRunShape& s, lutra::Layout layout, bool all) {
+void Add(const ConvRunShape& s, lutra::Layout layout, bool all, bool spread = false) {
   Register(NameOf(s, layout), all, [=](Bench& b) {
     ConvRun run(s, layout, lutra::ConvAlgo::kDirect, b.context);
     run.Check();
@@ -31,6 +32,7 @@ void Add(const ConvRunShape& s, lutra::Layout layout, bool all) {
     if (all) beside("1thread", s, layout);
     if (!all && layout == kNchw) beside("nhwc", s, kNhwc);
     if (!all && (s.stride != 1 || s.dil != 1)) beside("dense", {s.h, s.c, s.k, s.kw}, layout);
+    if (spread) beside("spread", {s.h, s.c + 16, s.k}, layout);
     std::vector<std::unique_ptr<ConvPeer>> peers;
     if (layout == kNhwc) peers = run.Peers(b.team.workers(), &row);
     b.Time(std::move(row));
@@ -47,6 +49,8 @@ void Add(const ConvRunShape& s, lutra::Layout layout, bool all) {
     Add(s, kNhwc, true);
     Add(s, kNchw, false);
   }
+  constexpr ConvRunShape kPowersOfTwo[] = {{28, 256, 5}, {14, 512, 3}, {14, 512, 7}, {7, 1024, 3}, {7, 1024, 7}};
+  for (const ConvRunShape& s : kPowersOfTwo) Add(s, kNhwc, false, true);
   constexpr size_t kSteps[][2] = {{2, 1}, {1, 2}, {1, 3}};  // stride, dilation
   for (const auto& [stride, dil] : kSteps) {
     for (const size_t k : {size_t{3}, size_t{5}, size_t{7}}) {
