@@ -8,6 +8,7 @@
 #include "depthwise/cases.h"
 #include "lutra/depthwise/args.h"
 #include "lutra/depthwise/reference.h"
+#include "support/scratch.h"
 #include "support/targets.h"
 
 namespace lutra { namespace testing { namespace {
@@ -118,9 +119,9 @@ TEST_P(Direct, PlanesOf3x3OfAnyWidth) {
   EXPECT_GE(planes, 200u);
 }
 
-// NHWC whose pixels lie a large power of two apart: rows are copied first where the context has scratch for that.
+// NHWC whose pixels lie a large power of two apart: rows are copied first.
 TEST_P(Direct, PixelsThatCrowdL1) {
-  TargetContext copies(GetParam(), Serial(), kScratch), none(GetParam(), Serial(), 0);
+  TargetContext context(GetParam(), Serial(), kScratch);
   for (const size_t pitch : {256u, 512u, 1024u}) {
     for (const size_t k : {2u, 3u, 5u, 7u}) {
       for (const size_t step : {1u, 2u}) {
@@ -131,11 +132,35 @@ TEST_P(Direct, PixelsThatCrowdL1) {
           t.geometry.dil_h = t.geometry.dil_w = 3 - step;
           if (k == 5) t.geometry.pad = Pad::kCircular;
           const Prepared p(t, HasFma(GetParam()));
-          for (TargetContext* context : {&copies, &none}) {
-            const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, gaps);
-            DepthwiseConv2d(p.plan, p.in.in(), got.view(), *context, p.epilogue);
-            ASSERT_TRUE(got.SameAs(p.want)) << t;
-          }
+          const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, gaps);
+          const OnlyScratch only(context, p.plan.scratch_per_worker(false, DType::kBF16));
+          DepthwiseConv2d(p.plan, p.in.in(), got.view(), context, p.epilogue);
+          ASSERT_TRUE(got.SameAs(p.want)) << t;
+          ASSERT_TRUE(only.Kept()) << t;
+        }
+      }
+    }
+  }
+}
+
+// Kernels wider than the image, up to those that tiles walk column by column: columns of tiles whose first, last or
+// all taps meet no column of the image.
+TEST_P(Direct, TapsThatMeetNoColumn) {
+  TargetContext context(GetParam(), Serial(), kScratch);
+  for (const size_t w : {1u, 3u, 7u, 8u, 14u, 17u}) {
+    for (const size_t kw : {2u, 8u, 21u, 57u, 58u, 59u, 61u, 62u}) {
+      for (const size_t step : {1u, 2u}) {
+        for (const int left : {0, 9, 70}) {
+          ConvCase t{1, 3, w, 25, 3, kw, {}, Layout::kNhwc, {}, {}, static_cast<int>((w + kw) % 3), w * 100 + kw};
+          t.geometry.stride_w = step;
+          t.geometry.left = left;
+          t.geometry.right = 70 - left;
+          if (!Possible(t)) continue;
+          const Prepared p(t, HasFma(GetParam()));
+          const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, {}, Edge::kBegin);
+          DepthwiseConv2d(p.plan, p.in.in(), got.view(), context, p.epilogue);
+          ASSERT_TRUE(got.SameAs(p.want)) << t << ", left " << left;
+          ASSERT_TRUE(got.memory().CanariesIntact()) << t;
         }
       }
     }
@@ -158,23 +183,17 @@ TEST(CrowdsL1, WhereATilesPixelsShareFewSets) {
   EXPECT_TRUE(crowds(256, 5, 28, false, 0));
   EXPECT_FALSE(crowds(768, 3, 7, false, 0));
   EXPECT_FALSE(crowds(0, 1, 7, false, 0));
-  const auto scratch_of = [](size_t c) {
-    const std::vector<float> taps(7 * 7 * c, 1.0f);
-    return DepthwisePlan(DepthwiseKernel(Nhwc(taps.data(), 1, 7, 7, c)), 7, 7, Layout::kNhwc, ConvAlgo::kDirect)
-        .scratch_per_worker();
-  };
-  EXPECT_EQ(scratch_of(1024), 7 * 7 * 16 * sizeof(float));
-  EXPECT_EQ(scratch_of(1000), 0u);
 }
 
-// Scratch of just the bytes that the plan asks for: reads and writes beyond it are ASan's to find.
 TEST_P(Direct, NeedsNoMoreScratchThanItSays) {
+  TargetContext context(GetParam(), Serial(), kScratch);
   for (const ConvCase& t : ConvCases()) {
     const Prepared p(t, HasFma(GetParam()));
-    TargetContext context(GetParam(), Serial(), p.plan.scratch_per_worker());
     const ImageBuffer got(t.layout, t.n, p.plan.out_h(), p.plan.out_w(), t.c, t.out_gaps);
+    const OnlyScratch only(context, p.plan.scratch_per_worker());
     DepthwiseConv2d(p.plan, p.in.in(), got.view(), context, p.epilogue);
     ASSERT_TRUE(got.SameAs(p.want)) << t;
+    ASSERT_TRUE(only.Kept()) << t;
   }
 }
 

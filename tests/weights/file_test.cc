@@ -8,6 +8,7 @@
 #include <csignal>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 
 #include "weights/coded.h"
 
@@ -20,7 +21,8 @@ class PackedFile : public ::testing::Test {
  protected:
   PackedFile() : packed_(Pack(Coded(Of<Ternary>(), {}, 70, 100), context_)) {
     std::string name = (fs::temp_directory_path() / "lutra_file_test_XXXXXX").string();
-    folder_ = mkdtemp(name.data());
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp: no folder " + name);
+    folder_ = name;
   }
   ~PackedFile() override { fs::remove_all(folder_); }
 

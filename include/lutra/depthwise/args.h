@@ -138,12 +138,10 @@ inline size_t FftTasks(const DepthwiseArgs& a) {
   return blocks * (FftStaged(a) ? a.out.n : (FftProblems(a) + per_task - 1) / per_task);
 }
 
-// Whether the pixels of a register tile (NHWC, f32) push each other out of L1, so that it pays to copy rows first.
-// `step`: bytes between pixels. L1 has 8 ways or more of 64 sets of 64-byte lines, and a large power of two in the
-// step, as 512 channels have, leaves few of these sets. Zen 4, times as fast, 3 x 3 and 7 x 7 taps: AVX2 1.2 and 1.2
-// with 256 channels at 28 x 28, 2.5 and 1.3 with 512 at 14 x 14, 3 and 1.6 with 1,024 at 7 x 7. Vectors of a whole line
-// load each of them half as often, so that fewer shapes gain: 1.6 and 1.1 with 512 if outputs stand in the same
-// sets, 1.5 with 1,024.
+// Whether the pixels of a register tile (NHWC, f32) push each other out of L1, so that it pays to copy rows first. L1
+// has at least 8 ways of 64 sets of 64-byte lines, of which a large power of two in `step`, the bytes between pixels,
+// leaves few. Vectors of a whole line load each of them half as often as those of half a line: fewer shapes gain, most
+// of them if outputs stand in the same sets. Figures: docs/depthwise.md.
 constexpr bool CrowdsL1(size_t step, size_t kh, size_t kw, size_t h, size_t w, const ConvGeometry& g, bool whole_lines,
                         size_t from_in_to_out) {
   constexpr size_t kWays = 8, kSets = 64, kLine = 64, kSpan = kSets * kLine;

@@ -420,8 +420,6 @@ DepthwisePlanParts MakePlan(const DepthwiseKernelParts& kernel, size_t h, size_t
       most = std::max(most, range.end - range.begin);
     }
     p.scratch_16 = internal::CheckedSize(what, most, w, std::min(kernel.c, kTapBlock)) * sizeof(float);
-    const bool crowds = CrowdsL1(kernel.c * sizeof(float), kernel.h, kernel.w, h, w, p.run, false, 0);
-    if (crowds && p.scratch_16 <= Context::kDefaultScratch) p.scratch = std::max(p.scratch, p.scratch_16);
   }
   return p;
 }

@@ -91,13 +91,10 @@ constexpr double FftCost(const DepthwiseShape& s, const FftAxis& rows, const fft
   const double point = 11.5 + std::min(points, 4500.0) / 500 + (row.parts > 1 ? 2 : 0) + (column.parts > 1 ? 2 : 0) +
                        std::min(std::max(points - 18000, 0.0) / 300, 180.0);
   const size_t tiles = rows.tiles * columns.tiles;
-  const bool strides = s.geometry.stride_h > 1 || s.geometry.stride_w > 1;
+  const bool strides = s.geometry.stride_h > 1 || s.geometry.stride_w > 1, nhwc = s.layout == Layout::kNhwc;
+  const double several = tiles == 1 ? 1.0 : nhwc ? 1.3 : 1.15;  // can't run in place, nor stay in L2
   return IdleLanes(s, std::min(tiles, Packed(s.c, kTapBlock))) *
-         (s.layout == Layout::kNhwc ? 1.0 : (rows.tiles > 1 ? 1.9 : 1.45) * (strides ? 0.7 : 1.0)) *
-         (tiles == 1                  ? 1.0
-          : s.layout == Layout::kNhwc ? 1.3
-                                      : 1.15) *  // several can't run in place, nor stay in L2
-         static_cast<double>(tiles) *
+         (nhwc ? 1.0 : (rows.tiles > 1 ? 1.9 : 1.45) * (strides ? 0.7 : 1.0)) * several * static_cast<double>(tiles) *
          (250 + points * point);
 }
 

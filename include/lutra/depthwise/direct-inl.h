@@ -1,7 +1,6 @@
 // Direct depthwise convolution in f32: a register tile of output pixels, taps ky ascending, then kx ascending.
-// NHWC    lanes are channels, the tile is 7 columns of two rows; reads the image itself. With 16 registers a tile is
-// one
-//         row, whose pixels are in registers, or two at the image's edges, whose pixels are operands in memory.
+// NHWC    lanes are channels, the tile is 7 columns of two rows; reads the image itself, or a copy of its rows. With
+//         16 registers it is one row, whose pixels are in registers; at edges two, whose pixels stay in memory.
 // NCHW    direct_nchw-inl.h, which shares the end of a tile (tile_end-inl.h).
 // Needs   checked arguments (job.h). Touches no element outside of the views.
 // Bound   the FMA peak.

@@ -279,6 +279,7 @@ void PrepareConv(const char* what, const DepthwisePlan& plan, const ConstImageVi
                                             : PerTask(out.c, row_work * out.h, 1);
   if (layout == Layout::kNhwc) {
     const auto step = static_cast<size_t>(std::abs(in.sw)) * sizeof(float);
+    // Copies of f32 take what widened rows of bf16 do: no call asks for them, they are made where there is room.
     const bool has_scratch = plan.scratch_per_worker(false, DType::kBF16) <= context.scratch_per_worker();
     const bool whole_lines = FftLanesOf<kTargets>(context.target())() == kTapBlock;
     const size_t apart = reinterpret_cast<uintptr_t>(out.data) - reinterpret_cast<uintptr_t>(in.data);

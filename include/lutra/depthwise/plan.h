@@ -94,8 +94,7 @@ class DepthwisePlan {
   // Scratch that running needs from the Context. kDirect in place holds the input of one channel (kNchw) or of up to 16
   // channels (kNhwc, integer taps) of an image; kFft always holds the transform of as many of a tile, and, in place
   // in several tiles, their input.
-  // Images of bf16 and f16, kNhwc, and of f32 with numbers of channels that have a large power of two in them: the rows
-  // that a task reads, some 16 and their surroundings, of up to 16 channels.
+  // Images of bf16 and f16, kNhwc: the rows that a task reads, some 16 and their surroundings, of up to 16 channels.
   LUTRA_MEMBER size_t scratch_per_worker(bool in_place = false, DType in = DType::kF32) const {
     const size_t size = in_place ? parts_.scratch_in_place : parts_.scratch;
     return (in == DType::kBF16 || in == DType::kF16) && size < parts_.scratch_16 ? parts_.scratch_16 : size;
